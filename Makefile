@@ -1,0 +1,37 @@
+# Everything runs in .venv, which is made when it is missing and left alone while the requirements stay the same.
+PYTHON ?= python3
+VENV := .venv
+INSTALLED := $(VENV)/.installed
+SOURCES := momo tools configs tests $(wildcard projects) setup.py
+
+.PHONY: demo test test-all lint format clean
+
+# Real data, three short training stages, figures: a few minutes on two CPU cores.
+demo: $(INSTALLED)
+	$(VENV)/bin/python tools/demo/run.py
+
+# The fast tests.
+test: $(INSTALLED)
+	$(VENV)/bin/python -m pytest
+
+# All tests, those that take long or start several processes too.
+test-all: $(INSTALLED)
+	$(VENV)/bin/python -m pytest -m ""
+
+lint: $(INSTALLED)
+	$(VENV)/bin/ruff check $(SOURCES)
+	$(VENV)/bin/ruff format --check $(SOURCES)
+
+format: $(INSTALLED)
+	$(VENV)/bin/ruff check --fix $(SOURCES)
+	$(VENV)/bin/ruff format $(SOURCES)
+
+# Leaves .venv, data and work_dirs.
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+$(INSTALLED): setup.py $(wildcard requirements/*.txt)
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --editable '.[tests,demo]'
+	touch $@

@@ -1,0 +1,20 @@
+"""What every training run shares: hooks, logging, process settings."""
+
+default_scope = "momo"
+randomness = dict(seed=0)
+default_hooks = dict(
+    timer=dict(type="IterTimerHook"),
+    logger=dict(type="LoggerHook", interval=50),
+    param_scheduler=dict(type="ParamSchedulerHook"),
+    checkpoint=dict(type="CheckpointHook", interval=1, max_keep_ckpts=2),
+    plain_checkpoint=dict(type="PlainCheckpointHook"),
+    sampler_seed=None,  # order is a function of (seed, epoch): samplers here keep no seed to set
+)
+env_cfg = dict(cudnn_benchmark=False, mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0))
+log_processor = dict(
+    type="LogProcessor",
+    window_size=20,
+    mean_pattern=r".*(loss|accuracy|time|grad_norm|samples_per_s).*",
+)
+visualizer = dict(type="Visualizer", vis_backends=[dict(type="LocalVisBackend")])
+log_level = "INFO"

@@ -1,0 +1,66 @@
+"""Images and texts to comparable features."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from momo.models import ITC, MoMoPretrainer
+
+
+def contrastive_objective(model: MoMoPretrainer) -> ITC:
+    """The model's contrastive objective, whose projections make images and texts comparable.
+
+    Raises: ValueError if the model was not trained with one (that is, before stage 3).
+    """
+    for table in model.objectives.values():
+        for objective in table.values():
+            if isinstance(objective, ITC):
+                return objective
+    raise ValueError("this model has no contrastive objective (ITC); retrieval needs a stage 3 model")
+
+
+def pack_texts(texts: Sequence[str], tokenizer, max_len: int) -> tuple[Tensor, Tensor, np.ndarray]:
+    """Words and positions (T,) of texts back to back, and their counts (B,); each text is cut at `max_len`."""
+    encodings = tokenizer.backend_tokenizer.encode_batch(list(texts), add_special_tokens=False)
+    ids = [(encoding.ids or [tokenizer.unk_token_id])[:max_len] for encoding in encodings]
+    counts = np.array([len(text) for text in ids], dtype=np.int64)
+    words = torch.tensor([word for text in ids for word in text], dtype=torch.int64)
+    return words, torch.cat([torch.arange(count) for count in counts]), counts
+
+
+@torch.inference_mode()
+def embed_images(model: MoMoPretrainer, images: Iterable[Tensor], batch_size: int = 64) -> Tensor:
+    """Unit-length features of whole images, to be compared with `embed_texts` by dot product.
+
+    Shapes: images, each (3, H, W) uint8, all of one size; the result is (N, D) on the CPU.
+    """
+    neck, images = contrastive_objective(model).neck, list(images)
+    features = []
+    for first in range(0, len(images), batch_size):
+        batch = torch.stack(images[first : first + batch_size]).to(model.backbone.cls_token.device)
+        encoded = model.backbone.encode_images(model.data_preprocessor.normalize(batch))
+        features.append(neck.project_image(encoded.first()).cpu())
+    return torch.cat(features)
+
+
+@torch.inference_mode()
+def embed_texts(model: MoMoPretrainer, texts: Sequence[str], tokenizer, batch_size: int = 256) -> Tensor:
+    """Unit-length features of whole texts, to be compared with `embed_images` by dot product.
+
+    Args:
+        tokenizer: As `momo.datasets.load_tokenizer` returns it.
+    Shapes: the result is (N, D) on the CPU.
+    """
+    neck, device = contrastive_objective(model).neck, model.backbone.cls_token.device
+    features = []
+    for first in range(0, len(texts), batch_size):
+        words, positions, counts = pack_texts(
+            texts[first : first + batch_size], tokenizer, model.backbone.text_embed.max_len
+        )
+        encoded = model.backbone.encode_texts(words.to(device), positions.to(device), counts)
+        features.append(neck.project_text(encoded.first()).cpu())
+    return torch.cat(features)

@@ -1,0 +1,106 @@
+"""Guess hidden words, from the text around them or with the help of an image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from momo.models import CMM, MLM, MoMoPretrainer
+from momo.models.objectives.base import Batch
+from momo.models.objectives.masked import MaskedPlan
+from momo.ops import grid_size, plan_sequences
+
+from .embed import pack_texts
+from .objectives import Found, find_objective
+
+
+class Guess(NamedTuple):
+    """A word piece and its probability."""
+
+    word: str
+    probability: float
+
+
+def fill_text(model: MoMoPretrainer, texts: Sequence[str], tokenizer, batch_size: int = 64) -> Tensor:
+    """Log-probabilities of the words behind each [MASK], given the rest of its text: masked language modelling.
+
+    Args:
+        texts: Each with at least one [MASK].
+        tokenizer: As `momo.datasets.load_tokenizer` returns it.
+    Shapes: the result is (M, vocabulary) on the CPU: one row a [MASK], in the order of reading.
+    Raises: ValueError if the model has no masked-language objective, or a text no [MASK] within the longest length.
+    """
+    found, rows = find_objective(model, MLM), []
+    for first in range(0, len(texts), batch_size):
+        rows.append(_log_probabilities(model, found, _blank_batch(model, texts[first : first + batch_size], tokenizer)))
+    return torch.cat(rows)
+
+
+def fill_captions(
+    model: MoMoPretrainer, images: Sequence[Tensor], captions: Sequence[str], tokenizer, batch_size: int = 64
+) -> Tensor:
+    """Log-probabilities of the words behind each [MASK], given the rest of its caption and the whole image:
+    cross-modal.
+
+    Args:
+        captions: Each with at least one [MASK].
+        tokenizer: As `momo.datasets.load_tokenizer` returns it.
+    Shapes: images, one a caption, each (3, H, W) uint8, all of one size; the result is (M, vocabulary) on the CPU: one
+        row a [MASK], in the order of reading.
+    Raises: ValueError if the model has no cross-modal objective, or a caption no [MASK] within the longest length, or
+        images and captions differ in number.
+    """
+    if len(images) != len(captions):
+        raise ValueError(f"each caption needs its image, got {len(images)} images and {len(captions)} captions")
+    found, rows = find_objective(model, CMM), []
+    for first in range(0, len(captions), batch_size):
+        batch = _blank_batch(model, captions[first : first + batch_size], tokenizer)
+        batch["images"] = torch.stack(list(images[first : first + batch_size]))
+        rows.append(_log_probabilities(model, found, batch))
+    return torch.cat(rows)
+
+
+def top_words(log_probabilities: Tensor, tokenizer, k: int = 5) -> list[list[Guess]]:
+    """The k likeliest words of each row, best first.
+
+    Shapes: log_probabilities (M, vocabulary).
+    """
+    best = log_probabilities.exp().topk(k)
+    return [
+        [Guess(*pair) for pair in zip(tokenizer.convert_ids_to_tokens(ids), values, strict=True)]
+        for ids, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    ]
+
+
+def _blank_batch(model: MoMoPretrainer, texts: Sequence[str], tokenizer) -> Batch:
+    """Packed texts; `blanks` (T,) says which of their words are [MASK]."""
+    max_len = model.backbone.text_embed.max_len
+    words, positions, counts = pack_texts(texts, tokenizer, max_len)
+    blanks = (words == tokenizer.mask_token_id).numpy()
+    for text, found in zip(texts, np.split(blanks, np.cumsum(counts)[:-1]), strict=True):
+        asked = text.count(tokenizer.mask_token)
+        if asked == 0 or found.sum() != asked:
+            raise ValueError(
+                f"{text!r} needs at least one {tokenizer.mask_token}, and all of them within {max_len} word pieces"
+            )
+    return {"words": words, "positions": positions, "word_counts": counts, "blanks": blanks}
+
+
+@torch.inference_mode()
+def _log_probabilities(model: MoMoPretrainer, found: Found, batch: Batch) -> Tensor:
+    """What the objective's decoder says about the blanks, everything else being visible."""
+    modality, name, objective, decoder = found
+    backbone, counts, num_patches = model.backbone, batch["word_counts"], 0
+    if "images" in batch:
+        num_patches = int(np.prod(grid_size(*batch["images"].shape[-2:], backbone.patch_size)))
+    plan = MaskedPlan(*plan_sequences(len(counts), num_patches, counts, hidden_words=batch["blanks"]))
+    inputs = model.data_preprocessor({modality: {**batch, "plans": {name: plan}}})["inputs"][modality]
+    plan = inputs["plans"][name]
+    encoded = backbone.encode(objective.request(backbone, inputs, plan, None).tokens[0])
+    decoded = objective.decode(encoded, inputs, plan, backbone, decoder)
+    logits = decoder.predict_words(decoded, plan.decode.hidden_word_rows, backbone.text_embed.words.weight)
+    return logits.float().log_softmax(-1).cpu()

@@ -1,0 +1,33 @@
+"""Find the part of a model that an interface is about."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import nn
+
+from momo.models import MoMoPretrainer
+from momo.models.objectives import Objective
+
+
+class Found(NamedTuple):
+    """An objective, where the model's config puts it, and its decoder (None if it has none)."""
+
+    modality: str
+    name: str
+    objective: Objective
+    decoder: nn.Module | None
+
+
+def find_objective(model: MoMoPretrainer, kind: type[Objective]) -> Found:
+    """The model's first objective of a kind.
+
+    Raises: ValueError naming the objectives that are there if none is of that kind.
+    """
+    for modality, table in model.objectives.items():
+        for name, objective in table.items():
+            if isinstance(objective, kind):
+                decoder = model.decoders[objective.decoder] if objective.decoder is not None else None
+                return Found(modality, name, objective, decoder)
+    there = [f"{modality}.{name}" for modality, table in model.objectives.items() for name in table]
+    raise ValueError(f"this model was not trained with {kind.__name__}: its objectives are {there}")

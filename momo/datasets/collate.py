@@ -1,0 +1,51 @@
+"""Samples to one packed batch, masks and index tables included."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from momo.ops import key_of
+
+
+class PackedCollate:
+    """Pack samples without padding and draw the tables that a step looks up. Runs in the loader's workers.
+
+    A sample has 'key', and 'image' (3, H, W) uint8 with 'image_id', or 'words' (T,) int64, or both,
+    and in supervised tasks 'label'. The batch has
+      keys (B,) uint64; sample_ids: the dataset's names of the samples, for error reports;
+      images (B, 3, H, W) uint8, image_ids (B,);
+      words, positions (sum of T,) int64, word_counts (B,), text_ids (B,): equal for equal texts;
+      labels (B,); plans: what each planner drew.
+    Samples with words are sorted by their number, which lets attention run over few, large views.
+
+    Args:
+        planners: By objective, a function of the batch.
+    """
+
+    def __init__(self, planners: Mapping[str, Callable[[dict[str, Any]], Any]] | None = None) -> None:
+        self.planners = dict(planners or {})
+
+    def __call__(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
+        if "words" in samples[0]:
+            samples = sorted(samples, key=lambda sample: len(sample["words"]))
+        batch: dict[str, Any] = {
+            "keys": np.array([sample["key"] for sample in samples], dtype=np.uint64),
+            "sample_ids": [sample["sample_id"] for sample in samples],
+        }
+        if "image" in samples[0]:
+            batch["images"] = torch.stack([sample["image"] for sample in samples])
+            batch["image_ids"] = np.array([sample["image_id"] for sample in samples], dtype=np.uint64)
+        if "words" in samples[0]:
+            words = [sample["words"] for sample in samples]
+            batch["words"] = torch.from_numpy(np.concatenate(words))
+            batch["word_counts"] = np.array([len(text) for text in words], dtype=np.int64)
+            batch["positions"] = torch.from_numpy(np.concatenate([np.arange(len(text)) for text in words]))
+            batch["text_ids"] = np.array([key_of(text.tobytes().hex()) for text in words], dtype=np.uint64)
+        if "label" in samples[0]:
+            batch["labels"] = torch.tensor([sample["label"] for sample in samples])
+        batch["plans"] = {name: planner(batch) for name, planner in self.planners.items()}
+        return batch

@@ -1,0 +1,101 @@
+"""Steps of a pipeline: each takes a sample and returns it."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torchvision.io import ImageReadMode, decode_image, read_file
+from torchvision.transforms import v2
+
+from momo.registry import TRANSFORMS
+
+Sample = dict[str, Any]
+
+
+@TRANSFORMS.register_module()
+class LoadImage:
+    """Read sample['image_path'] into sample['image']: RGB, uint8 (3, H, W), turned upright by its EXIF tag.
+
+    Raises: ValueError naming the file if it cannot be decoded.
+    """
+
+    def __call__(self, sample: Sample) -> Sample:
+        path = sample["image_path"]
+        try:
+            sample["image"] = decode_image(read_file(str(path)), mode=ImageReadMode.RGB, apply_exif_orientation=True)
+        except RuntimeError as error:
+            raise ValueError(f"{path} cannot be read as an image: {error}") from error
+        return sample
+
+
+class _Vision:
+    """A torchvision v2 transform, applied to sample['image']."""
+
+    transform_class: type
+
+    def __init__(self, **settings: Any) -> None:
+        if isinstance(settings.get("interpolation"), str):
+            settings["interpolation"] = v2.InterpolationMode(settings["interpolation"])
+        self.transform = self.transform_class(**settings)
+
+    def __call__(self, sample: Sample) -> Sample:
+        sample["image"] = self.transform(sample["image"])
+        return sample
+
+
+def _register_vision(name: str) -> None:
+    cls = type(
+        name, (_Vision,), {"transform_class": getattr(v2, name), "__doc__": f"torchvision.transforms.v2.{name}."}
+    )
+    TRANSFORMS.register_module(name=f"torchvision/{name}", module=cls)
+
+
+for _name in ("CenterCrop", "RandAugment", "RandomCrop", "RandomHorizontalFlip", "RandomResizedCrop", "Resize"):
+    _register_vision(_name)
+
+
+@lru_cache(maxsize=4)
+def load_tokenizer(path: str):
+    """A `transformers` fast tokenizer from a folder with tokenizer.json or vocab.txt, read once a process.
+
+    Raises: FileNotFoundError if neither lies there.
+    """
+    folder = Path(path)
+    if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.txt")):
+        raise FileNotFoundError(
+            f"tokenizer={path!r}: no tokenizer.json or vocab.txt there. Put the BERT-uncased tokenizer in that folder "
+            "(its vocab.txt is enough), or point the config's tokenizer elsewhere"
+        )
+    from transformers import BertTokenizerFast
+
+    return BertTokenizerFast.from_pretrained(str(folder), local_files_only=True)
+
+
+@TRANSFORMS.register_module()
+class Tokenize:
+    """Cut sample['text'] into word pieces, sample['words'] (T,) int64, without [CLS] and [SEP].
+
+    The encoder adds its own [CLS]. A text of more than `max_len` pieces is read through a window whose place is drawn
+    from the sample's key, so that over epochs all of it is seen. A text without any piece becomes one [UNK].
+
+    Args:
+        tokenizer: Folder of a BERT tokenizer.
+        max_len: Longest text in word pieces (MoMo 3.6 names none; our choice: 512 for documents, 64 for captions).
+    """
+
+    def __init__(self, tokenizer: str, max_len: int = 512) -> None:
+        self.max_len = max_len
+        self.tokenizer = load_tokenizer(tokenizer)
+
+    def __call__(self, sample: Sample) -> Sample:
+        encoding = self.tokenizer.backend_tokenizer.encode(sample["text"], add_special_tokens=False)
+        words = np.array(encoding.ids or [self.tokenizer.unk_token_id], dtype=np.int64)
+        if len(words) > self.max_len:
+            start = int(torch.randint(len(words) - self.max_len + 1, ()))
+            words = words[start : start + self.max_len]
+        sample["words"] = words
+        return sample

@@ -1,0 +1,76 @@
+"""Reading weights without running anything that lies in the file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.hooks import Hook
+from mmengine.logging import HistoryBuffer
+from torch import Tensor
+
+from momo.registry import HOOKS
+
+
+@HOOKS.register_module()
+class PlainCheckpointHook(Hook):
+    """Keep MMEngine's checkpoints free of pickled code, so that `torch.load(weights_only=True)` reads them.
+
+    What stands in the way is the history of logged values, kept as objects that carry methods: it is stored as tensors.
+    """
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        hub = checkpoint.get("message_hub", {})
+        hub["log_scalars"] = {name: _plain_history(buffer) for name, buffer in hub.get("log_scalars", {}).items()}
+        hub["runtime_info"] = {
+            name: value.item() if isinstance(value, np.generic) else value
+            for name, value in hub.get("runtime_info", {}).items()
+        }
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        scalars = checkpoint.get("message_hub", {}).get("log_scalars", {})
+        for name, plain in scalars.items():
+            if isinstance(plain, dict):
+                history = (plain["values"].tolist(), plain["counts"].tolist())
+                scalars[name] = HistoryBuffer(*history, max_length=plain["max_length"])
+
+
+def _plain_history(buffer: HistoryBuffer) -> dict:
+    values, counts = (torch.tensor(column.tolist(), dtype=torch.float64) for column in buffer.data)
+    return {"values": values, "counts": counts, "max_length": buffer.max_length}
+
+
+def find_checkpoint(path: str | Path) -> Path | None:
+    """The file itself, or the newest checkpoint of a work_dir; None if there is none yet."""
+    path = Path(path)
+    if path.is_file():
+        return path
+    pointer = path / "last_checkpoint"
+    if not pointer.is_file():
+        return None
+    # The pointer may name the place where the folder lay when it was written.
+    named = Path(pointer.read_text().strip())
+    return next((file for file in (path / named.name, named) if file.is_file()), None)
+
+
+def load_weights(path: str | Path) -> dict[str, Tensor]:
+    """Weights by name from a .safetensors file or a torch checkpoint.
+
+    Torch files are read with `weights_only=True` and nothing else: one that wants to run code is refused.
+
+    Raises: ValueError if the file cannot be read so, or holds no weights.
+    """
+    path = Path(path)
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever the broken part of a file provokes; all of it means 'refused'
+        raise ValueError(f"{path} cannot be read as plain weights: {error}") from error
+    weights = content.get("state_dict", content.get("model", content)) if isinstance(content, dict) else None
+    if not isinstance(weights, dict) or not any(isinstance(value, Tensor) for value in weights.values()):
+        raise ValueError(f"{path} holds no weights")
+    return {name.removeprefix("module."): value for name, value in weights.items() if isinstance(value, Tensor)}

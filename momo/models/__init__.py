@@ -1,0 +1,27 @@
+"""Everything with weights. Importing this package fills `momo.registry.MODELS`."""
+
+from .backbones import MoMoViT
+from .decoders import MoMoDecoder
+from .downstream import TextClassifier
+from .losses import GlobalContrastiveLoss, MaskedImageLoss, MaskedLanguageLoss, MatchingLoss
+from .necks import ContrastiveProjection
+from .objectives import CMM, ITC, ITM, MIM, MLM
+from .pretrainers import MoMoDataPreprocessor, MoMoPretrainer
+
+__all__ = [
+    "CMM",
+    "ContrastiveProjection",
+    "GlobalContrastiveLoss",
+    "ITC",
+    "ITM",
+    "MIM",
+    "MLM",
+    "MaskedImageLoss",
+    "MaskedLanguageLoss",
+    "MatchingLoss",
+    "MoMoDataPreprocessor",
+    "MoMoDecoder",
+    "MoMoPretrainer",
+    "MoMoViT",
+    "TextClassifier",
+]

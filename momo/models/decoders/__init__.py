@@ -1,0 +1,3 @@
+from .momo_decoder import MoMoDecoder
+
+__all__ = ["MoMoDecoder"]

@@ -1,0 +1,3 @@
+from .text_classifier import TextClassifier
+
+__all__ = ["TextClassifier"]

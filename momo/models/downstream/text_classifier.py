@@ -1,0 +1,55 @@
+"""Fine-tuning on texts with labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.model import BaseModel
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from momo.registry import MODELS
+
+
+@MODELS.register_module()
+class TextClassifier(BaseModel):
+    """A linear classifier on the [CLS] of a whole text; encoder and classifier are trained together (MoMo 3.3).
+
+    Args:
+        backbone: Config of the encoder.
+        num_classes: Labels are 0 to num_classes - 1.
+        dropout: On [CLS], before the classifier.
+    """
+
+    modalities = ("text",)
+
+    def __init__(
+        self, backbone: dict, num_classes: int, dropout: float = 0.1, init_cfg: dict | list | None = None
+    ) -> None:
+        super().__init__(MODELS.build(dict(type="MoMoDataPreprocessor")), init_cfg)
+        self.backbone = MODELS.build(backbone)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(self.backbone.embed_dim, num_classes)
+        nn.init.normal_(self.head.weight, std=0.02)
+        nn.init.zeros_(self.head.bias)
+
+    def planners(self, modality: str) -> dict:
+        """Nothing is masked in fine-tuning."""
+        return {}
+
+    def forward(
+        self, inputs: dict[str, dict[str, Any]], data_samples: Any = None, mode: str = "loss"
+    ) -> Tensor | dict[str, Tensor] | list[dict[str, Any]]:
+        """Logits (B, classes) with mode 'tensor'; a loss with 'loss'; with 'predict' a dict a sample: scores and
+        label.
+        """
+        batch = inputs["text"]
+        encoded = self.backbone.encode_texts(batch["words"], batch["positions"], batch["word_counts"])
+        logits = self.head(self.dropout(encoded.first()))
+        if mode == "tensor":
+            return logits
+        if mode == "loss":
+            correct = (logits.detach().argmax(1) == batch["labels"]).float().mean()
+            return {"text/loss": F.cross_entropy(logits.float(), batch["labels"]), "text/accuracy": correct}
+        scores, labels = logits.float().softmax(1).cpu(), batch["labels"].cpu()
+        return [{"pred_score": score, "gt_label": int(label)} for score, label in zip(scores, labels, strict=True)]

@@ -1,0 +1,59 @@
+"""What an objective is: it asks for tokens to be encoded, gets them back, and returns losses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+from momo.models.backbones.momo_vit import MoMoViT
+from momo.ops import PackedTokens
+
+Batch = dict[str, Any]  # one modality's collated batch: see momo.datasets.collate
+Planner = Callable[[Batch], Any]
+
+
+class Request(NamedTuple):
+    """tokens: what should be encoded. labels: what the objective will need beside them once they are."""
+
+    tokens: list[PackedTokens]
+    labels: Tensor | None = None
+
+
+class ObjectiveResult(NamedTuple):
+    """losses: scalars by name, summed by the caller where the name starts with 'loss'. similarity: what guides
+    others.
+    """
+
+    losses: dict[str, Tensor]
+    similarity: Tensor | None = None
+
+
+class Objective(nn.Module):
+    """Base class. Subclasses never touch the optimizer.
+
+    Args:
+        guide: Name of the objective of the same modality whose similarity this one needs; None: it needs none, and its
+            tokens share the step's first encoder pass.
+        decoder: Name of the decoder it uses, None for none.
+    """
+
+    guide: str | None = None
+    decoder: str | None = None
+
+    def planner(self, patch_size: int, salt: str) -> Planner:
+        """A picklable function that draws this objective's masks and tables for a collated batch, on the host.
+
+        Args:
+            salt: Makes the noise of this objective differ from others' on the same sample.
+        """
+        raise NotImplementedError
+
+    def request(self, backbone: MoMoViT, batch: Batch, plan: Any, similarity: Tensor | None) -> Request:
+        """Embed what should be encoded. `similarity` is the guide's, None without a guide."""
+        raise NotImplementedError
+
+    def loss(self, encoded: Request, batch: Batch, plan: Any, backbone: MoMoViT, decoder: nn.Module) -> ObjectiveResult:
+        """Losses from the request, its tokens now encoded."""
+        raise NotImplementedError

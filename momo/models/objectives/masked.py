@@ -1,0 +1,161 @@
+"""Masked modelling: images (MIM), language (MLM), and both at once (CMM)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from torch import Tensor, nn
+
+from momo.models.backbones.momo_vit import MoMoViT
+from momo.models.losses import MaskedImageLoss, MaskedLanguageLoss
+from momo.ops import (
+    DecodePlan,
+    EncodePlan,
+    PackedTokens,
+    grid_size,
+    keyed_generator,
+    patchify,
+    plan_sequences,
+    random_masking,
+)
+from momo.registry import MODELS
+
+from .base import Batch, Objective, ObjectiveResult, Request
+
+
+class MaskedPlan(NamedTuple):
+    encode: EncodePlan
+    decode: DecodePlan
+
+
+@dataclass(frozen=True)
+class MaskPlanner:
+    """Draws masks as a function of each sample's key. A ratio of None: that part is not in the sequence."""
+
+    patch_size: int
+    salt: str
+    image_ratio: float | None = None
+    text_ratio: float | None = None
+
+    def __call__(self, batch: Batch) -> MaskedPlan:
+        count, num_patches = len(batch["keys"]), 0
+        words = np.zeros(count, dtype=np.int64)
+        if self.image_ratio is not None:
+            num_patches = int(np.prod(grid_size(*batch["images"].shape[-2:], self.patch_size)))
+        if self.text_ratio is not None:
+            words = batch["word_counts"]
+        draws = [
+            keyed_generator(int(key), self.salt).random(num_patches + n)
+            for key, n in zip(batch["keys"], words, strict=True)
+        ]
+        hidden_patches = hidden_words = None
+        if self.image_ratio is not None:
+            noise = np.concatenate([draw[:num_patches] for draw in draws])
+            hidden_patches = random_masking(np.full(count, num_patches), self.image_ratio, noise)
+        if self.text_ratio is not None:
+            noise = np.concatenate([draw[num_patches:] for draw in draws])
+            hidden_words = random_masking(words, self.text_ratio, noise)
+        return MaskedPlan(*plan_sequences(count, num_patches, words, hidden_patches, hidden_words))
+
+
+class _MaskedModeling(Objective):
+    """Encode the visible part, restore the rest through a decoder, compare."""
+
+    image_mask_ratio: float | None = None
+    text_mask_ratio: float | None = None
+
+    def __init__(self, decoder: str, norm_pix: bool = False, loss_weight: float = 1.0) -> None:
+        super().__init__()
+        self.decoder, self.loss_weight = decoder, loss_weight
+        self.image_loss, self.language_loss = MaskedImageLoss(norm_pix), MaskedLanguageLoss()
+
+    def planner(self, patch_size: int, salt: str) -> MaskPlanner:
+        return MaskPlanner(patch_size, salt, self.image_mask_ratio, self.text_mask_ratio)
+
+    def decode(self, encoded: PackedTokens, batch: Batch, plan: MaskedPlan, backbone: MoMoViT, decoder: nn.Module):
+        """The decoder's output over the full sequences."""
+        grid = None
+        if self.image_mask_ratio is not None:
+            grid = grid_size(*batch["images"].shape[-2:], backbone.patch_size)
+        return decoder(encoded, plan.decode, grid)
+
+    def loss(self, encoded, batch, plan, backbone, decoder) -> ObjectiveResult:
+        decoded = self.decode(encoded.tokens[0], batch, plan, backbone, decoder)
+        losses: dict[str, Tensor] = {}
+        if self.image_mask_ratio is not None:
+            patches = patchify(batch["images"], backbone.patch_size).flatten(0, 1)
+            target = patches.index_select(0, plan.decode.hidden_patches)
+            pixels = decoder.predict_pixels(decoded, plan.decode.hidden_patch_rows)
+            losses["loss_pixels"] = self.loss_weight * self.image_loss(pixels, target)
+        if self.text_mask_ratio is not None:
+            target = batch["words"].index_select(0, plan.decode.hidden_words)
+            logits = decoder.predict_words(decoded, plan.decode.hidden_word_rows, backbone.text_embed.words.weight)
+            losses["loss_words"] = self.loss_weight * self.language_loss(logits, target)
+        return ObjectiveResult(losses)
+
+
+@MODELS.register_module()
+class MIM(_MaskedModeling):
+    """Masked image modelling.
+
+    Args:
+        decoder: Name of a decoder with pixel output.
+        mask_ratio: Fraction of patches to hide (MoMo 3.2: 0.75 in stages 1 and 2).
+        norm_pix: See MaskedImageLoss.
+    Source: MoMo Eq. 1.
+    """
+
+    def __init__(
+        self, decoder: str, mask_ratio: float = 0.75, norm_pix: bool = False, loss_weight: float = 1.0
+    ) -> None:
+        super().__init__(decoder, norm_pix, loss_weight)
+        self.image_mask_ratio = mask_ratio
+
+    def request(self, backbone, batch, plan, similarity) -> Request:
+        return Request([backbone.embed_image(batch["images"], plan.encode)])
+
+
+@MODELS.register_module()
+class MLM(_MaskedModeling):
+    """Masked language modelling; hidden words are removed from the encoder, not replaced by [MASK] there.
+
+    Args:
+        decoder: Name of a decoder with token output.
+        mask_ratio: Fraction of words to hide (MoMo 3.2: 0.15 in stages 2 and 3).
+    Source: MoMo Eq. 2.
+    """
+
+    def __init__(self, decoder: str, mask_ratio: float = 0.15, loss_weight: float = 1.0) -> None:
+        super().__init__(decoder, loss_weight=loss_weight)
+        self.text_mask_ratio = mask_ratio
+
+    def request(self, backbone, batch, plan, similarity) -> Request:
+        return Request([backbone.embed_text(batch["words"], batch["positions"], plan.encode)])
+
+
+@MODELS.register_module()
+class CMM(_MaskedModeling):
+    """Cross-modal masking: patches and words of a pair are both hidden, each restored with the help of the other.
+
+    Args:
+        decoder: Name of a decoder with pixel and token output.
+        image_mask_ratio, text_mask_ratio: Fractions to hide (MoMo 3.1: 0.75 of both).
+        norm_pix: See MaskedImageLoss.
+    Source: MoMo Eq. 3.
+    """
+
+    def __init__(
+        self,
+        decoder: str,
+        image_mask_ratio: float = 0.75,
+        text_mask_ratio: float = 0.75,
+        norm_pix: bool = False,
+        loss_weight: float = 1.0,
+    ) -> None:
+        super().__init__(decoder, norm_pix, loss_weight)
+        self.image_mask_ratio, self.text_mask_ratio = image_mask_ratio, text_mask_ratio
+
+    def request(self, backbone, batch, plan, similarity) -> Request:
+        return Request([backbone.embed_pair(batch["images"], batch["words"], batch["positions"], plan.encode)])

@@ -1,0 +1,143 @@
+"""The pre-training model: objectives around one shared encoder."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from mmengine.model import BaseModel
+from torch import Tensor, nn
+
+from momo.models.objectives import Objective, Request
+from momo.models.objectives.base import Batch, Planner
+from momo.ops import PackedTokens
+from momo.registry import MODELS
+
+
+@MODELS.register_module()
+class MoMoPretrainer(BaseModel):
+    """Collect what the objectives of all modalities want encoded, encode it in one packed pass, hand it back.
+
+    Objectives that are guided by another's similarity (ITM by ITC) share a second pass.
+
+    Args:
+        backbone: Config of the shared encoder.
+        decoders: Configs of decoders by name; sizes that both must agree on are taken from the backbone.
+        objectives: Configs of objectives by modality and name, as section 3.2 lists them for each stage.
+        data_preprocessor: Config of the data preprocessor.
+    Raises: ValueError if an objective names a decoder or a guide that is not there.
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        decoders: dict[str, dict],
+        objectives: dict[str, dict[str, dict]],
+        data_preprocessor: dict | nn.Module | None = None,
+        init_cfg: dict | list | None = None,
+    ) -> None:
+        if not isinstance(data_preprocessor, nn.Module):
+            data_preprocessor = MODELS.build(data_preprocessor or dict(type="MoMoDataPreprocessor"))
+        super().__init__(data_preprocessor, init_cfg)
+        self.backbone = MODELS.build(backbone)
+        shared = _shared_sizes(backbone, self.backbone.embed_dim)
+        self.decoders = nn.ModuleDict({name: MODELS.build({**shared, **cfg}) for name, cfg in decoders.items()})
+        self.objectives = nn.ModuleDict(
+            {
+                modality: nn.ModuleDict({name: self._build_objective(cfg) for name, cfg in table.items()})
+                for modality, table in objectives.items()
+            }
+        )
+        self._check_references()
+
+    def _build_objective(self, cfg: dict) -> Objective:
+        cls = MODELS.get(cfg["type"])
+        needs_width = "embed_dim" in inspect.signature(cls).parameters
+        return MODELS.build({"embed_dim": self.backbone.embed_dim, **cfg} if needs_width else cfg)
+
+    def _check_references(self) -> None:
+        for modality, table in self.objectives.items():
+            for name, objective in table.items():
+                if objective.decoder is not None and objective.decoder not in self.decoders:
+                    known = sorted(self.decoders)
+                    raise ValueError(
+                        f"objectives.{modality}.{name}.decoder={objective.decoder!r} is not one of {known}"
+                    )
+                if objective.guide is not None and objective.guide not in table:
+                    raise ValueError(
+                        f"objectives.{modality}.{name}.guide={objective.guide!r} is not one of {list(table)}"
+                    )
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        return tuple(self.objectives)
+
+    def planners(self, modality: str) -> dict[str, Planner]:
+        """Picklable functions, by objective, that draw masks and index tables for a batch in the loader's workers."""
+        return {
+            name: objective.planner(self.backbone.patch_size, f"{modality}/{name}")
+            for name, objective in self.objectives[modality].items()
+        }
+
+    def forward(
+        self, inputs: dict[str, Batch], data_samples: Any = None, mode: str = "loss"
+    ) -> dict[str, Tensor] | list[dict[str, tuple[float, int]]]:
+        """Losses of every objective of the modalities that are in `inputs`.
+
+        Args:
+            inputs: Collated and preprocessed batches by modality.
+            mode: 'loss', or 'predict' for validation.
+        Returns: scalars named '<modality>/<objective>_<loss>'; those with 'loss' in the name are summed for backward.
+        In
+            validation, a list of one: the same as floats, each with the number of samples, as MeanLoss reads them.
+        """
+        if mode not in ("loss", "predict"):
+            raise ValueError(f"mode={mode!r}: a pre-training model knows 'loss' and 'predict'")
+        losses = self._losses(inputs)
+        if mode == "loss":
+            return losses
+        counts = {modality: len(batch["keys"]) for modality, batch in inputs.items()}
+        return [{name: (float(value), counts[name.split("/")[0]]) for name, value in losses.items()}]
+
+    def _losses(self, inputs: dict[str, Batch]) -> dict[str, Tensor]:
+        unknown = set(inputs) - set(self.objectives)
+        if unknown:
+            raise ValueError(f"no objectives for {sorted(unknown)}; this model has them for {sorted(self.objectives)}")
+        losses: dict[str, Tensor] = {}
+        similarities: dict[tuple[str, str], Tensor | None] = {}
+        for guided in (False, True):
+            chosen = [
+                (modality, name, objective)
+                for modality in inputs
+                for name, objective in self.objectives[modality].items()
+                if (objective.guide is not None) is guided
+            ]
+            requests = [
+                objective.request(
+                    self.backbone,
+                    inputs[modality],
+                    inputs[modality]["plans"][name],
+                    similarities.get((modality, objective.guide)),
+                )
+                for modality, name, objective in chosen
+            ]
+            for (modality, name, objective), encoded in zip(chosen, self._encode(requests), strict=True):
+                batch, plan = inputs[modality], inputs[modality]["plans"][name]
+                decoder = self.decoders[objective.decoder] if objective.decoder else None
+                result = objective.loss(encoded, batch, plan, self.backbone, decoder)
+                losses |= {f"{modality}/{name}_{key}": value for key, value in result.losses.items()}
+                similarities[modality, name] = result.similarity
+        return losses
+
+    def _encode(self, requests: list[Request]) -> list[Request]:
+        """Encode the tokens of all requests in one packed pass."""
+        parts = [tokens for request in requests for tokens in request.tokens]
+        if not parts:
+            return []
+        encoded = iter(self.backbone.encode(PackedTokens.cat(parts)).split([part.layout for part in parts]))
+        return [request._replace(tokens=[next(encoded) for _ in request.tokens]) for request in requests]
+
+
+def _shared_sizes(backbone: dict, embed_dim: int) -> dict[str, Any]:
+    keys = ("img_size", "patch_size", "in_channels", "vocab_size", "max_text_len")
+    return {"embed_dim": embed_dim, **{key: backbone[key] for key in keys if key in backbone}}

@@ -1,0 +1,37 @@
+"""Pure functions on tensors: no registry, no MMEngine."""
+
+from .attention import packed_attention
+from .gather import gather_with_grad, global_mean, rank, world_size
+from .masking import key_of, keyed_generator, num_hidden, random_masking
+from .packing import PackedTokens, Run, SequenceLayout
+from .patches import grid_size, normalize_patches, patchify, unpatchify
+from .positions import cached_sincos_2d, sincos_1d, sincos_2d
+from .precision import at_least_float32
+from .sequences import DecodePlan, EncodePlan, plan_pairs, plan_sequences
+
+__all__ = [
+    "DecodePlan",
+    "EncodePlan",
+    "PackedTokens",
+    "Run",
+    "SequenceLayout",
+    "at_least_float32",
+    "cached_sincos_2d",
+    "gather_with_grad",
+    "global_mean",
+    "grid_size",
+    "key_of",
+    "keyed_generator",
+    "normalize_patches",
+    "num_hidden",
+    "packed_attention",
+    "patchify",
+    "plan_pairs",
+    "plan_sequences",
+    "random_masking",
+    "rank",
+    "sincos_1d",
+    "sincos_2d",
+    "unpatchify",
+    "world_size",
+]

@@ -1,0 +1,1 @@
+"""What several tests need. Nothing here is tested, nor ships with the package."""

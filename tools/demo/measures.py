@@ -1,0 +1,160 @@
+"""What the demo measures, each on held-out data, beside its chance level or floor."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from torch import Tensor
+from torch.nn import functional as F
+
+from momo.apis import embed_images, embed_texts
+from momo.apis.embed import pack_texts
+from momo.datasets import LoadImage, build_loader, load_tokenizer
+from momo.evaluation import linear_probe, recall_at_k
+from momo.models import MoMoPretrainer
+from momo.ops import keyed_generator
+
+
+class Measure(NamedTuple):
+    """One figure of the report: `floor` is what needs no learnt representation, `floor_is` says what that is."""
+
+    name: str
+    stage: str
+    value: float
+    floor: float | None
+    floor_is: str
+    n: int
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+def load_images(root: Path, names: Sequence[str]) -> list[Tensor]:
+    """Pictures as (3, H, W) uint8."""
+    load = LoadImage()
+    return [load({"image_path": root / name})["image"] for name in names]
+
+
+# ------------------------------------------------------------------ the encoder's features
+@torch.inference_mode()
+def pooled_features(model: MoMoPretrainer, images: Sequence[Tensor]) -> np.ndarray:
+    """Mean of the encoded patches of each image, (N, C)."""
+    parts = []
+    for first in range(0, len(images), 128):
+        batch = model.data_preprocessor.normalize(torch.stack(images[first : first + 128]))
+        parts.append(model.backbone.encode_images(batch).mean().numpy())
+    return np.concatenate(parts)
+
+
+def raw_pixels(images: Sequence[Tensor]) -> np.ndarray:
+    """Images shrunk to 16 x 16 and flattened: what a probe sees without an encoder."""
+    return F.interpolate(torch.stack(list(images)).float() / 255, size=16, mode="area").flatten(1).numpy()
+
+
+def probe_groups(kit: Path, features_of) -> tuple[float, int]:
+    """Test accuracy of a linear probe on the emoji's group, and the number of test pictures."""
+    splits = []
+    for split in ("train", "val", "test"):
+        rows = read_json(kit / f"groups_{split}.json")
+        images = load_images(kit / "images", [row["image"] for row in rows])
+        splits.append((features_of(images), np.array([row["label"] for row in rows])))
+    return linear_probe(*splits).accuracy, len(splits[2][1])
+
+
+# ------------------------------------------------------------------ held-out losses
+@torch.inference_mode()
+def held_out_loss(model: MoMoPretrainer, cfg: Config, modality: str, name: str) -> tuple[float, int]:
+    """A loss over the test split of a modality's data, masked the same way each time, and the number of samples."""
+    loader_cfg = cfg.val_dataloader.loaders[modality].to_dict()
+    loader = build_loader(
+        json.loads(json.dumps(loader_cfg).replace("/val", "/test")), model.planners(modality), seed=0, training=False
+    )
+    total = weight = 0.0
+    for batch in loader:
+        losses = model(**model.data_preprocessor({modality: batch}), mode="loss")
+        plan = next(iter(batch["plans"].values())).decode
+        hidden = len(plan.hidden_patches) + len(plan.hidden_words)
+        total, weight = total + float(losses[f"{modality}/{name}"]) * hidden, weight + hidden
+    return total / weight, len(loader.dataset)
+
+
+def unigram_cross_entropy(model: MoMoPretrainer, cfg: Config) -> float:
+    """Cross-entropy of the same hidden test words under the word frequencies of the training text (add one)."""
+    train, test = (
+        json.loads(json.dumps(cfg.val_dataloader.loaders.text.to_dict()).replace("/val", f"/{split}"))
+        for split in ("train", "test")
+    )
+    counts = torch.ones(model.backbone.text_embed.words.num_embeddings, dtype=torch.float64)
+    for batch in build_loader(train, {}, seed=0, training=False):
+        counts += torch.bincount(batch["words"], minlength=len(counts))
+    log_probability = (counts / counts.sum()).log()
+    hidden = [
+        batch["words"][next(iter(batch["plans"].values())).decode.hidden_words]
+        for batch in build_loader(test, model.planners("text"), seed=0, training=False)
+    ]
+    return float(-log_probability[torch.cat(hidden)].mean())
+
+
+# ------------------------------------------------------------------ retrieval
+def caption_recalls(kit: Path, model: MoMoPretrainer, source: str) -> tuple[dict[int, float], int]:
+    """Recall at 1, 5, 10, mean of image-to-text and text-to-image; equal captions count as right answers."""
+    rows = read_json(kit / f"pairs_test_{source}.json")
+    captions = [row["caption"][0] for row in rows]
+    ids = torch.tensor([captions.index(caption) for caption in captions])
+    images = embed_images(model, load_images(kit / "images", [row["image"] for row in rows]))
+    texts = embed_texts(model, captions, load_tokenizer(str(kit / "tokenizer")))
+    to_text, to_image = recall_at_k(images, texts, ids, ids), recall_at_k(texts, images, ids, ids)
+    return {k: (to_text[k] + to_image[k]) / 2 for k in to_text}, len(rows)
+
+
+def drawing_recalls(kit: Path, model: MoMoPretrainer) -> tuple[dict[int, float], int]:
+    """Recall of the OpenMoji drawing of the same thing, given the Fluent one."""
+    features = []
+    for source in ("fluent", "openmoji"):
+        rows = read_json(kit / f"pairs_test_{source}.json")
+        features.append(embed_images(model, load_images(kit / "images", [row["image"] for row in rows])))
+    ids = torch.arange(len(rows))
+    return recall_at_k(*features, ids, ids), len(rows)
+
+
+@torch.inference_mode()
+def matching_accuracy(kit: Path, model: MoMoPretrainer) -> tuple[float, int]:
+    """Balanced accuracy of the matching head on true pairs and as many random mismatches of the Fluent test set."""
+    rows = read_json(kit / "pairs_test_fluent.json")
+    captions = [row["caption"][0] for row in rows]
+    shift = int(keyed_generator("mismatch").integers(1, len(rows)))
+    images = torch.stack(load_images(kit / "images", [row["image"] for row in rows]))
+    images = model.data_preprocessor.normalize(images)
+    words, positions, counts = pack_texts(captions, load_tokenizer(str(kit / "tokenizer")), 64)
+    head = model.objectives["image_text"]["itm"].head
+
+    def says_match(pictures: Tensor) -> Tensor:
+        return head(model.backbone.encode_pairs(pictures, words, positions, counts).first()).argmax(1).bool()
+
+    right = says_match(images).float().mean() + (~says_match(images.roll(shift, 0))).float().mean()
+    return float(right / 2), 2 * len(rows)
+
+
+# ------------------------------------------------------------------ floors
+def sentiment_floors(kit: Path) -> tuple[float, float, int]:
+    """Test accuracy of TF-IDF with logistic regression, of the majority class, and the number of test sentences."""
+    splits = {}
+    for split in ("train", "test"):
+        lines = (kit / "sentiment" / f"{split}.tsv").read_text().splitlines()[1:]
+        labels, texts = zip(*(line.split("\t", 1) for line in lines), strict=True)
+        splits[split] = list(texts), np.array(labels, dtype=int)
+    vectorizer = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True)
+    model = make_pipeline(vectorizer, LogisticRegression(C=3, max_iter=1000)).fit(*splits["train"])
+    majority = np.bincount(splits["train"][1]).argmax()
+    labels = splits["test"][1]
+    return float(model.score(*splits["test"])), float((labels == majority).mean()), len(labels)

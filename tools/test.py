@@ -1,0 +1,43 @@
+"""Evaluate a checkpoint with the test settings of its config.
+
+python tools/test.py configs/downstream/image_text_retrieval_coco_vitb.py work_dirs/stage3_vitb/epoch_100.pth
+tools/dist_test.sh configs/downstream/image_text_retrieval_coco_vitb.py work_dirs/stage3_vitb/epoch_100.pth 8
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from mmengine.runner import Runner
+
+from momo.engine.config_check import ConfigError
+from momo.engine.launch import add_arguments, load_config, set_up_distributed
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", help="config file")
+    parser.add_argument("checkpoint", help="weights to evaluate")
+    add_arguments(parser)
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    cfg = load_config(args.config, args.cfg_options, launcher=args.launcher, work_dir=args.work_dir)
+    if cfg.get("test_cfg") is None:
+        raise ConfigError(f"{args.config}: has no test_cfg, test_dataloader and test_evaluator to evaluate with")
+    if not Path(args.checkpoint).is_file():
+        raise FileNotFoundError(f"{args.checkpoint}: there is no such checkpoint")
+    cfg.load_from, cfg.resume = args.checkpoint, False
+    set_up_distributed(cfg)
+    Runner.from_cfg(cfg).test()
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except ConfigError as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,55 @@
+"""Train a model.
+
+python tools/train.py configs/momo/stage1_vitb.py
+python tools/train.py configs/momo/stage1_vitb.py --resume --cfg-options train_dataloader.batch_size=8
+tools/dist_train.sh configs/momo/stage1_vitb.py 64 --amp
+
+A run that was interrupted goes on with --resume, from the newest checkpoint of its work_dir.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from mmengine.runner import Runner
+
+from momo.engine.config_check import ConfigError
+from momo.engine.launch import add_arguments, enable_amp, load_config, set_up_distributed
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", help="config file")
+    parser.add_argument(
+        "--resume",
+        nargs="?",
+        const="auto",
+        metavar="CHECKPOINT",
+        help="go on from this checkpoint, or from the newest of the work_dir (a fresh start if there is none)",
+    )
+    parser.add_argument("--amp", action="store_true", help="mixed precision (needs a GPU)")
+    add_arguments(parser)
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    cfg = load_config(args.config, args.cfg_options, launcher=args.launcher, work_dir=args.work_dir)
+    if args.resume is not None:
+        cfg.resume = True
+        cfg.load_from = None if args.resume == "auto" else args.resume
+        if cfg.load_from and not Path(cfg.load_from).exists():
+            raise FileNotFoundError(f"--resume {cfg.load_from}: there is no such checkpoint")
+    if args.amp:
+        enable_amp(cfg)
+    set_up_distributed(cfg)
+    Runner.from_cfg(cfg).train()
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except ConfigError as error:
+        sys.exit(f"error: {error}")
