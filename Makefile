@@ -33,5 +33,6 @@ clean:
 
 $(INSTALLED): setup.py $(wildcard requirements/*.txt)
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --editable '.[tests,demo]'
+	@echo 'installing into $(VENV); the first time, this fetches some gigabytes'
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[tests,demo]'
 	touch $@

@@ -13,7 +13,7 @@ from pathlib import Path
 from mmengine.runner import Runner
 
 from momo.engine.config_check import ConfigError
-from momo.engine.launch import add_arguments, load_config, set_up_distributed
+from momo.engine.launch import add_arguments, load_config, require_test, set_up_distributed
 
 
 def parse_args() -> argparse.Namespace:
@@ -27,8 +27,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     cfg = load_config(args.config, args.cfg_options, launcher=args.launcher, work_dir=args.work_dir)
-    if cfg.get("test_cfg") is None:
-        raise ConfigError(f"{args.config}: has no test_cfg, test_dataloader and test_evaluator to evaluate with")
+    require_test(cfg)
     if not Path(args.checkpoint).is_file():
         raise FileNotFoundError(f"{args.checkpoint}: there is no such checkpoint")
     cfg.load_from, cfg.resume = args.checkpoint, False

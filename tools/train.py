@@ -16,7 +16,7 @@ from pathlib import Path
 from mmengine.runner import Runner
 
 from momo.engine.config_check import ConfigError
-from momo.engine.launch import add_arguments, enable_amp, load_config, set_up_distributed
+from momo.engine.launch import add_arguments, enable_amp, load_config, require_test, set_up_distributed
 
 
 def parse_args() -> argparse.Namespace:
@@ -30,6 +30,7 @@ def parse_args() -> argparse.Namespace:
         help="go on from this checkpoint, or from the newest of the work_dir (a fresh start if there is none)",
     )
     parser.add_argument("--amp", action="store_true", help="mixed precision (needs a GPU)")
+    parser.add_argument("--test", action="store_true", help="evaluate with the config's test settings afterwards")
     add_arguments(parser)
     return parser.parse_args()
 
@@ -37,6 +38,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     cfg = load_config(args.config, args.cfg_options, launcher=args.launcher, work_dir=args.work_dir)
+    if args.test:
+        require_test(cfg)
     if args.resume is not None:
         cfg.resume = True
         cfg.load_from = None if args.resume == "auto" else args.resume
@@ -45,7 +48,10 @@ def main() -> None:
     if args.amp:
         enable_amp(cfg)
     set_up_distributed(cfg)
-    Runner.from_cfg(cfg).train()
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    if args.test:
+        runner.test()
 
 
 if __name__ == "__main__":

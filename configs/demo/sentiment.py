@@ -10,16 +10,18 @@ with read_base():
     from .._base_.runtime import *  # noqa: F403
 
 _tokenize = dict(type="Tokenize", tokenizer="data/kit/tokenizer", max_len=64)
-
-
-def _loaders(split: str) -> dict:
-    return dict(text=dict(dataset=dict(type="TextTable", file=f"data/kit/sentiment/{split}.tsv", pipeline=[_tokenize])))
-
+_table = dict(type="TextTable", pipeline=[_tokenize])
+_root = "data/kit/sentiment"
 
 model = dict(type="TextClassifier", backbone=dict(type="MoMoViT", **_backbone), num_classes=2)
-train_dataloader = dict(primary="text", batch_size=32, num_workers=1, loaders=_loaders("train"))
-val_dataloader = dict(batch_size=64, loaders=_loaders("val"))
-test_dataloader = dict(batch_size=64, loaders=_loaders("test"))
+train_dataloader = dict(
+    primary="text",
+    batch_size=32,
+    num_workers=1,
+    loaders=dict(text=dict(dataset=dict(file=f"{_root}/train.tsv", **_table))),
+)
+val_dataloader = dict(batch_size=64, loaders=dict(text=dict(dataset=dict(file=f"{_root}/val.tsv", **_table))))
+test_dataloader = dict(batch_size=64, loaders=dict(text=dict(dataset=dict(file=f"{_root}/test.tsv", **_table))))
 train_cfg = dict(type="MultiModalTrainLoop", max_epochs=2)
 val_cfg = dict(type="MultiModalValLoop")
 test_cfg = dict(type="MultiModalTestLoop")

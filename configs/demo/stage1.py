@@ -7,10 +7,12 @@ from mmengine.config import read_base
 
 with read_base():
     from .._base_.data.kit import _train, _val
-    from .._base_.models.demo import _backbone, _decoder
+    from .._base_.models.demo import _backbone, _decoder, _preprocessor
     from .._base_.models.stage1 import model
     from .._base_.runtime import *  # noqa: F403
+    from .._base_.schedules.demo import optim_wrapper
 
+model["data_preprocessor"].update(_preprocessor)
 model["backbone"].update(_backbone)
 model["decoders"]["image"].update(_decoder)
 train_dataloader = dict(primary="image", batch_size=64, num_workers=1, loaders=dict(image=_train["image"]))

@@ -7,10 +7,12 @@ from mmengine.config import read_base
 
 with read_base():
     from .._base_.data.kit import _train, _val
-    from .._base_.models.demo import _backbone, _decoder
+    from .._base_.models.demo import _backbone, _decoder, _preprocessor
     from .._base_.models.stage2 import model
     from .._base_.runtime import *  # noqa: F403
+    from .._base_.schedules.demo import optim_wrapper
 
+model["data_preprocessor"].update(_preprocessor)
 model["backbone"].update(_backbone)
 for _name in ("image", "text"):
     model["decoders"][_name].update(_decoder)

@@ -7,13 +7,16 @@ from mmengine.config import read_base
 
 with read_base():
     from .._base_.data.kit import _train, _val
-    from .._base_.models.demo import _backbone, _decoder
+    from .._base_.models.demo import _backbone, _decoder, _preprocessor
     from .._base_.models.stage3 import model
     from .._base_.runtime import *  # noqa: F403
+    from .._base_.schedules.demo import optim_wrapper
 
+model["data_preprocessor"].update(_preprocessor)
 model["backbone"].update(_backbone)
 for _name in ("text", "cross_modal"):
     model["decoders"][_name].update(_decoder)
+model["objectives"]["image_text"]["cmm"].update(max_pairs=48)
 model["objectives"]["image_text"]["itc"].update(image_mask_ratio=0.5)
 model["objectives"]["image_text"]["itm"].update(max_pairs=32)
 train_dataloader = dict(
@@ -30,6 +33,7 @@ param_scheduler = [
     dict(type="LinearLR", start_factor=0.01, begin=0, end=4, convert_to_iter_based=True),
     dict(type="CosineAnnealingLR", eta_min=1e-5, begin=4, convert_to_iter_based=True),
 ]
+optim_wrapper["optimizer"]["lr"] = 1e-3
 custom_hooks = [
     dict(type="ProgressHook"),
     dict(

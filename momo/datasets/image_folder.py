@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,7 +29,7 @@ class ImageFolder(KeyedDataset):
     def __init__(self, root: str, pipeline: Sequence[dict]) -> None:
         super().__init__(pipeline)
         folder = existing(root, "root", "a folder of images, such as ImageNet's train/ with one folder a class,")
-        paths = sorted(str(path) for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+        paths = sorted(os.fsencode(path) for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
         if not paths:
             raise ValueError(f"root={root!r} holds no file ending in {', '.join(SUFFIXES)}")
         self.paths = np.array(paths)  # one block of memory, which workers share without copying
@@ -37,5 +38,5 @@ class ImageFolder(KeyedDataset):
         return len(self.paths)
 
     def read(self, index: int) -> dict[str, Any]:
-        path = str(self.paths[index])
+        path = os.fsdecode(self.paths[index])
         return {"sample_id": path, "image_path": path, "image_id": key_of(path)}

@@ -15,8 +15,7 @@ from .keys import SampleKey
 
 @DATA_SAMPLERS.register_module()
 class GlobalBatchSampler:
-    """Shuffled batches without end: each epoch is permutation(seed, epoch), cut into global batches, shared among
-    ranks.
+    """Shuffled batches without end: permutation(seed, epoch), cut into global batches that the ranks share.
 
     For a fixed global batch the samples of a step do not depend on the number of ranks. The position is one integer,
     `start`, so a run resumes where it was in no time. Samples that do not fill a global batch wait for a later epoch.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -48,10 +49,13 @@ class _Vision:
 
 
 def _register_vision(name: str) -> None:
-    cls = type(
-        name, (_Vision,), {"transform_class": getattr(v2, name), "__doc__": f"torchvision.transforms.v2.{name}."}
-    )
-    TRANSFORMS.register_module(name=f"torchvision/{name}", module=cls)
+    transform = getattr(v2, name)
+    members = {
+        "transform_class": transform,
+        "__doc__": f"torchvision.transforms.v2.{name}.",
+        "__signature__": inspect.signature(transform),  # the check of configs compares keys with it
+    }
+    TRANSFORMS.register_module(name=f"torchvision/{name}", module=type(name, (_Vision,), members))
 
 
 for _name in ("CenterCrop", "RandAugment", "RandomCrop", "RandomHorizontalFlip", "RandomResizedCrop", "Resize"):

@@ -152,8 +152,9 @@ REGISTRY_OF: Mapping[str, str] = {
 # Other arguments that OpenMMLab's toolkits build as they are.
 BUILT_AS_GIVEN = frozenset({"augments", "data_preprocessor", "loss"})
 
-# Dicts without a class that OpenMMLab's toolkits read, by class and argument.
+# Arguments that are dicts without a class, by the class that reads them.
 ARGUMENT_KEYS: Mapping[tuple[str, str], Accepted] = {
+    ("MoMoViT", "arch"): fields(embed_dim=int, depth=int, num_heads=int, mlp_ratio=float),
     ("ImageClassifier", "train_cfg"): fields(augments=list | dict, probs=list[float]),
 }
 

@@ -90,7 +90,7 @@ class ConfigWalk:
                 if key not in arguments and key not in schema.INJECTED.get(kind, ()):
                     self.report(path, f"{title} needs '{key}'")
         for key, item in arguments.items():
-            if (title, key) in schema.ARGUMENT_KEYS and item is not None:
+            if (title, key) in schema.ARGUMENT_KEYS and isinstance(item, Mapping):
                 self.keys(f"{path}.{key}", item, schema.ARGUMENT_KEYS[title, key], f"{title}'s {key}")
         self.arguments(path, arguments, kind, of_toolkit(target))
 

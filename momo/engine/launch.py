@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def load_config(
     path: str, options: Mapping[str, Any], *, launcher: str = "none", work_dir: str | None = None
 ) -> Config:
-    """Read a config file, apply --cfg-options and check the result.
+    """Read a config file, apply --cfg-options, check the result and leave out the helper variables (`_name`).
 
     Args:
         path: A config file.
@@ -60,7 +60,16 @@ def load_config(
     cfg.launcher = launcher
     cfg.work_dir = work_dir or cfg.get("work_dir") or default_work_dir(path)
     check_config(cfg, overrides=options)
+    # Helper variables have done their work; MMEngine would log and save them, and cannot if one is a function.
+    for key in [key for key in cfg if key.startswith("_")]:
+        cfg.pop(key)
     return cfg
+
+
+def require_test(cfg: Config) -> None:
+    """Raises: ConfigError if `cfg` has nothing to evaluate with."""
+    if cfg.get("test_cfg") is None:
+        raise ConfigError(f"{cfg.filename} has no test_dataloader, test_cfg and test_evaluator to evaluate with")
 
 
 def default_work_dir(config: str) -> str:

@@ -56,9 +56,9 @@ def accepted_parameters(target: Callable) -> Accepted:
 
     A class whose `__init__` only hands its **kwargs to `super().__init__` takes its parents' arguments too, less those
     that it fixes in that call. A class that ignores its **kwargs takes no other names, although Python would not
-    complain: a key that does nothing is a mistake.
+    complain: a key that does nothing is a mistake. A class with a `__signature__` has said what it takes.
     """
-    if inspect.isclass(target):
+    if inspect.isclass(target) and "__signature__" not in vars(target):
         return _of_class(target)
     try:
         signature = inspect.signature(target)

@@ -43,8 +43,7 @@ class StageHook(Hook):
 
     Args:
         checkpoint: A checkpoint file, or the work_dir of the previous stage, whose newest checkpoint counts; None
-        starts
-            from random weights.
+            starts from random weights.
         made_by: The command that makes it, for the message if it is missing.
         new: Patterns of weights that this stage may add, such as 'decoders.text.*'.
         unused: Patterns of weights that the previous stage may leave over.

@@ -19,8 +19,8 @@ def recall_at_k(
     """Fraction of queries with a right answer among the k most similar gallery entries.
 
     An entry is right if its id equals the query's: captions of one image share an id, and so may equal captions.
-    Similarities are taken in blocks of queries, so memory does not grow with their number. Ties count against the
-    query.
+    Similarities are taken in blocks of queries, so memory does not grow with their number. Ties count against
+    the query.
 
     Shapes: queries (Q, D), gallery (G, D), comparable by dot product; query_ids (Q,), gallery_ids (G,).
     Args:

@@ -7,7 +7,7 @@ from .packing import PackedTokens, Run, SequenceLayout
 from .patches import grid_size, normalize_patches, patchify, unpatchify
 from .positions import cached_sincos_2d, sincos_1d, sincos_2d
 from .precision import at_least_float32
-from .sequences import DecodePlan, EncodePlan, plan_pairs, plan_sequences
+from .sequences import DecodePlan, EncodePlan, plan_pairs, plan_sequences, plan_subset
 
 __all__ = [
     "DecodePlan",
@@ -28,6 +28,7 @@ __all__ = [
     "patchify",
     "plan_pairs",
     "plan_sequences",
+    "plan_subset",
     "random_masking",
     "rank",
     "sincos_1d",

@@ -111,9 +111,7 @@ class SequenceLayout:
 
 
 def cu_seqlens(group: tuple[Run, ...], device: torch.device) -> Tensor:
-    """Cumulative lengths of one group, int32 (S + 1,), first entry 0, as variable-length attention kernels read
-    them.
-    """
+    """Cumulative lengths of one group, int32 (S + 1,), from 0, as variable-length attention kernels read them."""
     bounds = [0]
     for run in group:
         for _ in range(run.count):

@@ -122,6 +122,24 @@ def plan_sequences(
     return encode, decode
 
 
+def plan_subset(
+    encode: EncodePlan, decode: DecodePlan, chosen: np.ndarray, num_patches: int, word_counts: np.ndarray
+) -> tuple[EncodePlan, DecodePlan]:
+    """Turn the plan of some sequences of a batch into one that looks their patches and words up in the whole batch.
+
+    Shapes: chosen (S,), the places of the planned sequences in a batch of B; word_counts (B,).
+    """
+    starts = np.cumsum(word_counts) - word_counts
+    patches = torch.from_numpy((chosen[:, None] * num_patches + np.arange(num_patches)).ravel())
+    words = torch.from_numpy(
+        np.concatenate([np.arange(starts[i], starts[i] + word_counts[i], dtype=np.int64) for i in chosen])
+    )
+    return (
+        encode._replace(patches=patches[encode.patches], words=words[encode.words]),
+        decode._replace(hidden_patches=patches[decode.hidden_patches], hidden_words=words[decode.hidden_words]),
+    )
+
+
 def plan_pairs(
     image_index: np.ndarray, text_index: np.ndarray, patches_per_image: int, word_counts: np.ndarray
 ) -> tuple[Tensor, SequenceLayout, np.ndarray]:

@@ -31,6 +31,8 @@ def random_mae(norm_pix: bool, **sizes: int) -> ViTMAEForPreTraining:
     config = ViTMAEConfig(**sizes, layer_norm_eps=1e-6, mask_ratio=0.75, norm_pix_loss=norm_pix)
     config._attn_implementation = "eager"  # softmax written out: nothing shared with the code under test
     model = ViTMAEForPreTraining(config).eval()
+    # transformers leaves the decoder's positions at zero; the published weights hold MAE's.
+    model.decoder.initialize_weights(model.vit.embeddings.num_patches)
     positions = {name: p.clone() for name, p in model.named_parameters() if not p.requires_grad}
     perturb(model, 0.02)
     for name, value in positions.items():  # fixed, not learnt

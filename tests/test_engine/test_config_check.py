@@ -17,6 +17,7 @@ from torch import nn
 from momo.engine import config_schema
 from momo.engine.config_check import ConfigError, check_config
 from momo.engine.launch import load_config
+from momo.models.backbones import arch_settings
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "configs").rglob("*.py") if "_base_" not in path.parts)
@@ -228,6 +229,13 @@ def test_known_names_are_those_that_mmengine_reads():
     assert set(env_cfg) == set(config_schema.PLAIN_SECTIONS["env_cfg"].parameters)
 
 
+def test_known_sizes_are_those_that_the_backbone_takes():
+    sizes = dict.fromkeys(config_schema.ARGUMENT_KEYS["MoMoViT", "arch"].parameters, 1)
+    assert arch_settings(sizes) == sizes
+    with pytest.raises(ValueError, match="arch needs"):
+        arch_settings({**sizes, "other": 1})
+
+
 # The configs that are shipped
 
 
@@ -273,8 +281,7 @@ def assert_found(cfg: dict, path: tuple) -> None:
 
 
 def load(config: str) -> dict:
-    cfg = load_config(str(ROOT / config), {}).to_dict()
-    return {key: value for key, value in cfg.items() if not key.startswith("_")}
+    return load_config(str(ROOT / config), {}).to_dict()
 
 
 @pytest.mark.parametrize("config", SHIPPED)

@@ -102,7 +102,7 @@ def test_caption_variants_are_different_deterministic_and_true() -> None:
         parts = caption.split(", ")
         assert set(parts) <= {"grinning face", *tags}
         assert len(parts) == len(set(parts))
-        assert len(set(parts) & set(tags)) <= kit_emoji.MAX_TRAIN_TAGS
+        assert len(set(parts) & set(tags)) <= kit_emoji.MAX_TAGS
 
 
 def test_few_tags_give_fewer_captions() -> None:

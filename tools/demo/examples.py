@@ -91,7 +91,7 @@ def reconstructions(kit: Kit, pictures: Pictures, models: dict[str, MoMoPretrain
         for index, (row, item) in enumerate(zip(rows, items, strict=True)):
             item["masked"] = pictures.save(torch.cat([original[index], opacity[index]]), row, "masked")
             item[stage] = pictures.save(restored[index], row, stage)
-    return {"mask_ratio": float(hidden.float().mean()), "stages": list(models), "items": items}
+    return {"mask_ratio": float(hidden.float().mean()), "items": items}
 
 
 # ------------------------------------------------------------------ hidden words
@@ -176,11 +176,15 @@ def fill_in(kit: Kit, pictures: Pictures, model: MoMoPretrainer, count: int = 8)
         )
 
     items = []
-    top = {name: top_words(guesses[name], kit.tokenizer) for name in ("right", "text")}
     for row in kit.drawn("fill in", count, rows):
-        place = rows.index(row)
-        item = {"image": pictures.original(row), "text": blanks[place].text, "word": blanks[place].word}
-        items.append(item | {name: [list(guess) for guess in words[place]] for name, words in top.items()})
+        place, word = rows.index(row), found[row].word
+        item = {"image": pictures.original(row), "caption": found[row].text, "word": word}
+        for name in ("right", "text"):
+            row_of_guess = guesses[name][place : place + 1]
+            probability = float(row_of_guess[0, answers[place]].exp())
+            words = [guess._asdict() for guess in top_words(row_of_guess, kit.tokenizer)[0]]
+            item[name] = {"guesses": words, "answer": probability}
+        items.append(item)
     return {"items": items, "totals": totals}
 
 

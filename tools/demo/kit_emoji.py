@@ -20,9 +20,8 @@ from pathlib import Path
 from kit_sources import FLUENT, OPENMOJI, read_member, read_members
 
 IMAGE_SIZE = 48
-NUM_CAPTIONS = 16
-MAX_TRAIN_TAGS = 4
-MAX_EVAL_TAGS = 6
+NUM_CAPTIONS = 24
+MAX_TAGS = 6
 TAGS_ONLY_SHARE = 0.15  # how often a training caption leaves the annotation out
 
 SKIN_TONES = frozenset(f"1f3f{digit}" for digit in "bcdef")
@@ -142,7 +141,7 @@ def split_emoji(emoji: dict[str, Emoji]) -> dict[str, str]:
 
 
 def caption_variants(base: str, annotation: str, tags: tuple[str, ...], count: int = NUM_CAPTIONS) -> list[str]:
-    """Different training captions of one emoji: its annotation with 0 to 4 random tags, sometimes tags alone, shuffled.
+    """Different training captions of one emoji: its annotation with 0 to 6 random tags, sometimes tags alone, shuffled.
 
     Depends on the arguments only. The first is the annotation alone. An emoji with few tags has fewer than `count`.
     """
@@ -151,7 +150,7 @@ def caption_variants(base: str, annotation: str, tags: tuple[str, ...], count: i
     for _ in range(20 * count):
         if len(captions) == count:
             break
-        parts = rng.sample(tags, min(len(tags), rng.randint(0, MAX_TRAIN_TAGS)))
+        parts = rng.sample(tags, min(len(tags), rng.randint(0, MAX_TAGS)))
         if not parts or rng.random() >= TAGS_ONLY_SHARE:
             parts.append(annotation)
         rng.shuffle(parts)
@@ -161,7 +160,7 @@ def caption_variants(base: str, annotation: str, tags: tuple[str, ...], count: i
 
 def eval_caption(annotation: str, tags: tuple[str, ...]) -> str:
     """The one caption used for evaluation: the annotation and its first tags, in order."""
-    return ", ".join((annotation, *tags[:MAX_EVAL_TAGS]))
+    return ", ".join((annotation, *tags[:MAX_TAGS]))
 
 
 def read_pictures(downloads: Path, emoji: dict[str, Emoji]) -> Iterator[tuple[str, str, bytes]]:

@@ -106,9 +106,9 @@ def unigram_cross_entropy(model: MoMoPretrainer, cfg: Config) -> float:
 
 
 # ------------------------------------------------------------------ retrieval
-def caption_recalls(kit: Path, model: MoMoPretrainer, source: str) -> tuple[dict[int, float], int]:
+def caption_recalls(kit: Path, model: MoMoPretrainer, source: str, split: str = "test") -> tuple[dict[int, float], int]:
     """Recall at 1, 5, 10, mean of image-to-text and text-to-image; equal captions count as right answers."""
-    rows = read_json(kit / f"pairs_test_{source}.json")
+    rows = read_json(kit / f"pairs_{split}_{source}.json")
     captions = [row["caption"][0] for row in rows]
     ids = torch.tensor([captions.index(caption) for caption in captions])
     images = embed_images(model, load_images(kit / "images", [row["image"] for row in rows]))
@@ -117,11 +117,11 @@ def caption_recalls(kit: Path, model: MoMoPretrainer, source: str) -> tuple[dict
     return {k: (to_text[k] + to_image[k]) / 2 for k in to_text}, len(rows)
 
 
-def drawing_recalls(kit: Path, model: MoMoPretrainer) -> tuple[dict[int, float], int]:
+def drawing_recalls(kit: Path, model: MoMoPretrainer, split: str = "test") -> tuple[dict[int, float], int]:
     """Recall of the OpenMoji drawing of the same thing, given the Fluent one."""
     features = []
     for source in ("fluent", "openmoji"):
-        rows = read_json(kit / f"pairs_test_{source}.json")
+        rows = read_json(kit / f"pairs_{split}_{source}.json")
         features.append(embed_images(model, load_images(kit / "images", [row["image"] for row in rows])))
     ids = torch.arange(len(rows))
     return recall_at_k(*features, ids, ids), len(rows)

@@ -6,7 +6,7 @@
 The same packages always give the same files, and a second run does nothing. Written under --root:
 
     images/{train,val,test}/{fluent,openmoji}/<code points>.png    48 px, RGB, on white
-    pairs_train.json                                               one entry per emoji: its pictures, up to 16 captions
+    pairs_train.json                                               one entry per emoji: its pictures, up to 24 captions
     pairs_{val,test}_{fluent,openmoji}.json                        one picture and one caption per emoji, same order
     groups_{train,val,test}.json                                   pictures with the emoji's group as label
     text/{train,val,test}/{questions,paragraphs,news}.txt          one document a line
@@ -41,8 +41,8 @@ RULES = {
     "split": "emoji 80/10/10 by concept: all skin tones, genders and both artists of a concept share a split; "
     "paragraphs and questions 90/5/5 by the article, news 90/5/5 by the text; sentiment 80/10/10 by film",
     "train_caption": f"up to {kit_emoji.NUM_CAPTIONS} different ones: the annotation and 0 to "
-    f"{kit_emoji.MAX_TRAIN_TAGS} random tags, in {kit_emoji.TAGS_ONLY_SHARE:.0%} of the draws tags only, shuffled",
-    "eval_caption": f"the annotation and its first {kit_emoji.MAX_EVAL_TAGS} tags, in order",
+    f"{kit_emoji.MAX_TAGS} random tags, in {kit_emoji.TAGS_ONLY_SHARE:.0%} of the draws tags only, shuffled",
+    "eval_caption": f"the annotation and its first {kit_emoji.MAX_TAGS} tags, in order",
 }
 
 

@@ -29,9 +29,8 @@ class MoMoDecoder(nn.Module):
         max_text_len: Longest text in word pieces.
     Source: He et al. 2022, arXiv:2111.06377, section 3; positions are fixed sine-cosine for patches and words, one mask
         token a kind tells them apart, and words are predicted through Linear, GELU and LayerNorm into the encoder's
-        word
-        embedding (BERT's head; MoMo 3.3: 'the token embedding weights and the language modeling output head weights are
-        tied'): our reading.
+        word embedding (BERT's head; MoMo 3.3: 'the token embedding weights and the language modeling output head
+        weights are tied'): our reading.
     """
 
     def __init__(

@@ -40,9 +40,7 @@ class TextClassifier(BaseModel):
     def forward(
         self, inputs: dict[str, dict[str, Any]], data_samples: Any = None, mode: str = "loss"
     ) -> Tensor | dict[str, Tensor] | list[dict[str, Any]]:
-        """Logits (B, classes) with mode 'tensor'; a loss with 'loss'; with 'predict' a dict a sample: scores and
-        label.
-        """
+        """With mode 'tensor' logits (B, classes), with 'loss' losses, with 'predict' a dict a sample: score, label."""
         batch = inputs["text"]
         encoded = self.backbone.encode_texts(batch["words"], batch["positions"], batch["word_counts"])
         logits = self.head(self.dropout(encoded.first()))

@@ -22,9 +22,7 @@ class Request(NamedTuple):
 
 
 class ObjectiveResult(NamedTuple):
-    """losses: scalars by name, summed by the caller where the name starts with 'loss'. similarity: what guides
-    others.
-    """
+    """losses: scalars by name; those that start with 'loss' are summed. similarity: what guides other objectives."""
 
     losses: dict[str, Tensor]
     similarity: Tensor | None = None

@@ -18,6 +18,7 @@ from momo.ops import (
     keyed_generator,
     patchify,
     plan_sequences,
+    plan_subset,
     random_masking,
 )
 from momo.registry import MODELS
@@ -30,6 +31,11 @@ class MaskedPlan(NamedTuple):
     decode: DecodePlan
 
 
+def choose_pairs(batch: Batch, max_pairs: int | None) -> np.ndarray:
+    """Places of at most `max_pairs` samples of a batch, None for all; random, because the keys that decide are."""
+    return np.sort(np.argsort(batch["keys"], kind="stable")[:max_pairs])
+
+
 @dataclass(frozen=True)
 class MaskPlanner:
     """Draws masks as a function of each sample's key. A ratio of None: that part is not in the sequence."""
@@ -38,26 +44,28 @@ class MaskPlanner:
     salt: str
     image_ratio: float | None = None
     text_ratio: float | None = None
+    max_pairs: int | None = None
 
     def __call__(self, batch: Batch) -> MaskedPlan:
-        count, num_patches = len(batch["keys"]), 0
-        words = np.zeros(count, dtype=np.int64)
+        size, num_patches = len(batch["keys"]), 0
+        counts = np.zeros(size, dtype=np.int64)
         if self.image_ratio is not None:
             num_patches = int(np.prod(grid_size(*batch["images"].shape[-2:], self.patch_size)))
         if self.text_ratio is not None:
-            words = batch["word_counts"]
-        draws = [
-            keyed_generator(int(key), self.salt).random(num_patches + n)
-            for key, n in zip(batch["keys"], words, strict=True)
-        ]
+            counts = batch["word_counts"]
+        chosen = choose_pairs(batch, self.max_pairs)
+        draws = [keyed_generator(int(batch["keys"][i]), self.salt).random(num_patches + counts[i]) for i in chosen]
         hidden_patches = hidden_words = None
         if self.image_ratio is not None:
             noise = np.concatenate([draw[:num_patches] for draw in draws])
-            hidden_patches = random_masking(np.full(count, num_patches), self.image_ratio, noise)
+            hidden_patches = random_masking(np.full(len(chosen), num_patches), self.image_ratio, noise)
         if self.text_ratio is not None:
             noise = np.concatenate([draw[num_patches:] for draw in draws])
-            hidden_words = random_masking(words, self.text_ratio, noise)
-        return MaskedPlan(*plan_sequences(count, num_patches, words, hidden_patches, hidden_words))
+            hidden_words = random_masking(counts[chosen], self.text_ratio, noise)
+        plans = plan_sequences(len(chosen), num_patches, counts[chosen], hidden_patches, hidden_words)
+        if len(chosen) < size:
+            plans = plan_subset(*plans, chosen, num_patches, counts)
+        return MaskedPlan(*plans)
 
 
 class _MaskedModeling(Objective):
@@ -65,6 +73,7 @@ class _MaskedModeling(Objective):
 
     image_mask_ratio: float | None = None
     text_mask_ratio: float | None = None
+    max_pairs: int | None = None
 
     def __init__(self, decoder: str, norm_pix: bool = False, loss_weight: float = 1.0) -> None:
         super().__init__()
@@ -72,7 +81,7 @@ class _MaskedModeling(Objective):
         self.image_loss, self.language_loss = MaskedImageLoss(norm_pix), MaskedLanguageLoss()
 
     def planner(self, patch_size: int, salt: str) -> MaskPlanner:
-        return MaskPlanner(patch_size, salt, self.image_mask_ratio, self.text_mask_ratio)
+        return MaskPlanner(patch_size, salt, self.image_mask_ratio, self.text_mask_ratio, self.max_pairs)
 
     def decode(self, encoded: PackedTokens, batch: Batch, plan: MaskedPlan, backbone: MoMoViT, decoder: nn.Module):
         """The decoder's output over the full sequences."""
@@ -143,6 +152,7 @@ class CMM(_MaskedModeling):
         decoder: Name of a decoder with pixel and token output.
         image_mask_ratio, text_mask_ratio: Fractions to hide (MoMo 3.1: 0.75 of both).
         norm_pix: See MaskedImageLoss.
+        max_pairs: Pairs of a batch to mask and restore, None for all; fewer leave more time for the other objectives.
     Source: MoMo Eq. 3.
     """
 
@@ -152,10 +162,11 @@ class CMM(_MaskedModeling):
         image_mask_ratio: float = 0.75,
         text_mask_ratio: float = 0.75,
         norm_pix: bool = False,
+        max_pairs: int | None = None,
         loss_weight: float = 1.0,
     ) -> None:
         super().__init__(decoder, norm_pix, loss_weight)
-        self.image_mask_ratio, self.text_mask_ratio = image_mask_ratio, text_mask_ratio
+        self.image_mask_ratio, self.text_mask_ratio, self.max_pairs = image_mask_ratio, text_mask_ratio, max_pairs
 
     def request(self, backbone, batch, plan, similarity) -> Request:
         return Request([backbone.embed_pair(batch["images"], batch["words"], batch["positions"], plan.encode)])

@@ -14,7 +14,7 @@ from momo.ops import keyed_generator, plan_pairs
 from momo.registry import MODELS
 
 from .base import Batch, Objective, ObjectiveResult, Request
-from .masked import MaskPlanner
+from .masked import MaskPlanner, choose_pairs
 
 
 class ITMPlan(NamedTuple):
@@ -44,7 +44,7 @@ class ITMPlanner:
         noise = [keyed_generator(int(key), self.image.salt, "gumbel").gumbel(size=(2, size)) for key in batch["keys"]]
         return ITMPlan(
             self.image(batch).encode.patches,
-            np.sort(np.argsort(batch["keys"], kind="stable")[: self.max_pairs]),  # keys are random: so is the choice
+            choose_pairs(batch, self.max_pairs),
             torch.from_numpy(~same),
             torch.from_numpy(np.stack(noise, axis=1).astype(np.float32)),
         )
@@ -63,8 +63,8 @@ class ITM(Objective):
         image_mask_ratio: Fraction of patches that the encoder does not see, 0 for whole images; captions stay whole.
         max_pairs: True pairs of a batch to judge, each with its two mismatches; None for all. Mismatches are drawn from
             the whole batch either way. Matching is the costliest objective; fewer pairs leave more for the others.
-    Source: MoMo 3.1; [CLS] instead of '[MASK]' as in FLAVA and ALBEF; one image and one text negative a pair as in
-    ALBEF.
+    Source: MoMo 3.1; [CLS] instead of '[MASK]' as in FLAVA and ALBEF; one image and one text negative a pair
+        as in ALBEF.
     """
 
     def __init__(

@@ -88,8 +88,7 @@ class MoMoPretrainer(BaseModel):
             inputs: Collated and preprocessed batches by modality.
             mode: 'loss', or 'predict' for validation.
         Returns: scalars named '<modality>/<objective>_<loss>'; those with 'loss' in the name are summed for backward.
-        In
-            validation, a list of one: the same as floats, each with the number of samples, as MeanLoss reads them.
+            In validation, a list of one: the same as floats, each with the number of samples, as MeanLoss reads them.
         """
         if mode not in ("loss", "predict"):
             raise ValueError(f"mode={mode!r}: a pre-training model knows 'loss' and 'predict'")

@@ -1,0 +1,134 @@
+"""The pairs that ITM judges."""
+
+import numpy as np
+import torch
+from helpers.tiny import preprocessed, tiny_pretrainer, tiny_samples
+
+from momo.datasets import PackedCollate
+from momo.models import MoMoPretrainer
+from momo.models.objectives.matching import mismatched_pairs
+
+TABLE = {"image_text": {"itc": dict(type="ITC"), "itm": dict(type="ITM")}}
+
+
+def batch_of(model: MoMoPretrainer, samples: list) -> dict:
+    collate = PackedCollate(model.planners("image_text"))
+    return preprocessed(model, {"image_text": collate(samples)})["image_text"]
+
+
+def test_true_pairs_come_with_a_wrong_text_and_a_wrong_image_each() -> None:
+    model = tiny_pretrainer(TABLE)
+    plan = batch_of(model, tiny_samples("image_text", 6))["plans"]["itm"]
+    images, texts = mismatched_pairs(plan, torch.randn(6, 6))
+    assert images[:6].tolist() == texts[:6].tolist() == list(range(6))
+    assert images[6:12].tolist() == list(range(6)) and (texts[6:12] != images[6:12]).all()
+    assert texts[12:].tolist() == list(range(6)) and (texts[12:] != images[12:]).all()
+
+
+def test_the_most_similar_are_drawn() -> None:
+    model = tiny_pretrainer(TABLE)
+    plan = batch_of(model, tiny_samples("image_text", 4))["plans"]["itm"]
+    similarity = torch.zeros(4, 4)
+    wrong_text, wrong_image = [2, 3, 1, 0], [1, 0, 3, 2]
+    similarity[range(4), wrong_text] = 1e4  # rows are images
+    images, texts = mismatched_pairs(plan, similarity)
+    assert texts[4:8].tolist() == wrong_text
+    similarity = torch.zeros(4, 4)
+    similarity[wrong_image, range(4)] = 1e4
+    images, texts = mismatched_pairs(plan, similarity)
+    assert images[8:].tolist() == wrong_image
+
+
+def test_equal_images_and_equal_captions_are_never_drawn() -> None:
+    """Samples 0 and 1 share an image, 1 and 2 a caption: each may only be mismatched with 3."""
+    model = tiny_pretrainer(TABLE)
+    samples = tiny_samples("image_text", 4)
+    samples[1]["image"], samples[1]["image_id"] = samples[0]["image"], samples[0]["image_id"]
+    samples[1]["words"] = samples[2]["words"].copy()
+    batch = batch_of(model, samples)
+    place = {name: batch["sample_ids"].index(name) for name in ("image_text/0", "image_text/1", "image_text/2")}
+    first, middle, last = place.values()
+    for seed in range(50):
+        noise = np.random.default_rng(seed).gumbel(size=(2, 4, 4)).astype(np.float32)
+        plan = batch["plans"]["itm"]._replace(noise=torch.from_numpy(noise))
+        images, texts = mismatched_pairs(plan, torch.zeros(4, 4))
+        drawn = set(zip(images[4:].tolist(), texts[4:].tolist(), strict=True))
+        assert len(images) == 12
+        forbidden = {(i, i) for i in range(4)} | {(first, middle), (middle, first), (middle, last), (last, middle)}
+        assert not drawn & forbidden
+
+
+def test_max_pairs_judges_some_pairs_and_draws_from_all() -> None:
+    table = {"image_text": {"itc": dict(type="ITC"), "itm": dict(type="ITM", max_pairs=3)}}
+    model = tiny_pretrainer(table)
+    batch = batch_of(model, tiny_samples("image_text", 8))
+    pairs = batch["plans"]["itm"].pairs
+    assert len(set(pairs.tolist())) == 3
+    drawn: set[int] = set()
+    for seed in range(50):
+        noise = np.random.default_rng(seed).gumbel(size=(2, 8, 8)).astype(np.float32)
+        images, texts = mismatched_pairs(batch["plans"]["itm"]._replace(noise=torch.from_numpy(noise)), torch.zeros(8, 8))
+        np.testing.assert_array_equal(images[:6], np.tile(pairs, 2))
+        np.testing.assert_array_equal(texts[[0, 1, 2, 6, 7, 8]], np.tile(pairs, 2))
+        drawn |= set(texts[3:6].tolist()) | set(images[6:].tolist())
+    assert drawn == set(range(8))
+    chosen = set(pairs.tolist())
+    others = {int(pair) for start in range(8, 80, 8) for pair in plan_pairs_of(model, start)}
+    assert others - chosen  # which are judged depends on the samples' keys, not on their place
+    model(dict(image_text=batch))["image_text/itm_loss"].backward()
+
+
+def plan_pairs_of(model: MoMoPretrainer, start: int) -> np.ndarray:
+    return batch_of(model, tiny_samples("image_text", 8, start))["plans"]["itm"].pairs
+
+
+def test_labels_follow_the_pairs_through_sorting() -> None:
+    """A head that answers with the joint sequence's own content shows whether labels stand beside their pairs."""
+    model = tiny_pretrainer(TABLE)
+    batch = batch_of(model, tiny_samples("image_text", 5))
+    itm, plan = model.objectives["image_text"]["itm"], batch["plans"]["itm"]
+    similarity = torch.randn(5, 5)
+    request = itm.request(model.backbone, batch, plan, similarity)
+    images, texts = mismatched_pairs(plan, similarity)
+    true_lengths = sorted(1 + 4 + batch["word_counts"][texts[images == texts]])
+    lengths = np.array(request.tokens[0].layout.lengths)
+    assert sorted(lengths[request.labels.numpy() == 1]) == true_lengths
+    assert lengths.tolist() == sorted(lengths)
+    assert request.labels.sum().item() == 5
+
+
+def test_joint_sequences_hold_what_they_should() -> None:
+    """Each judged sequence, rebuilt from its image's visible patches and its text."""
+    model = tiny_pretrainer(TABLE).double()
+    batch = batch_of(model, tiny_samples("image_text", 4))
+    itm, plan, backbone = model.objectives["image_text"]["itm"], batch["plans"]["itm"], model.backbone
+    similarity = torch.randn(4, 4)
+    request = itm.request(backbone, batch, plan, similarity)
+    patches = backbone.image_embed(batch["images"], plan.patches).view(4, 4, -1)  # a quarter of 16 is visible
+    words = backbone.text_embed(batch["words"], batch["positions"]).split(batch["word_counts"].tolist())
+    images, texts = mismatched_pairs(plan, similarity)
+    order = np.argsort(batch["word_counts"][texts], kind="stable")
+    sequences = request.tokens[0].x.split(request.tokens[0].layout.lengths)
+    for pair, sequence, label in zip(order, sequences, request.labels, strict=True):
+        expected = torch.cat([backbone.cls_token, patches[images[pair]], words[texts[pair]]])
+        assert torch.equal(sequence, expected)
+        assert label.item() == int(images[pair] == texts[pair])
+
+
+def test_a_batch_of_one_is_judged_alone() -> None:
+    model = tiny_pretrainer(TABLE)
+    losses = model({"image_text": batch_of(model, tiny_samples("image_text", 1))})
+    sum(losses[name] for name in ("image_text/itc_loss", "image_text/itm_loss")).backward()
+    assert losses["image_text/itc_loss"].item() == 0
+    assert torch.isfinite(losses["image_text/itm_loss"])
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+
+
+def test_accuracy_counts_right_answers() -> None:
+    model = tiny_pretrainer(TABLE)
+    head = model.objectives["image_text"]["itm"].head
+    torch.nn.init.zeros_(head.weight)
+    batch = batch_of(model, tiny_samples("image_text", 6))
+    for bias, expected in (([0.0, 1.0], 1 / 3), ([1.0, 0.0], 2 / 3)):  # always 'match'; never
+        head.bias.data = torch.tensor(bias)
+        assert model({"image_text": batch})["image_text/itm_accuracy"].item() == torch.tensor(expected).item()
