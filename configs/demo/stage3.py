@@ -16,9 +16,9 @@ model["data_preprocessor"].update(_preprocessor)
 model["backbone"].update(_backbone)
 for _name in ("text", "cross_modal"):
     model["decoders"][_name].update(_decoder)
-model["objectives"]["image_text"]["cmm"].update(max_pairs=48)
-model["objectives"]["image_text"]["itc"].update(image_mask_ratio=0.5)
-model["objectives"]["image_text"]["itm"].update(max_pairs=32)
+model["objectives"]["image_text"]["cmm"].update(max_pairs=32)
+model["objectives"]["image_text"]["itc"].update(image_mask_ratio=0.5, pooling="mean")
+model["objectives"]["image_text"]["itm"].update(max_pairs=16)
 train_dataloader = dict(
     primary="image_text",
     num_workers=1,
@@ -28,12 +28,13 @@ train_dataloader = dict(
 val_dataloader = dict(batch_size=64, loaders=dict(text=_val["text"]))
 val_cfg = dict(type="MultiModalValLoop")
 val_evaluator = dict(type="MeanLoss")
-train_cfg = dict(type="MultiModalTrainLoop", max_epochs=55, val_interval=55)
+train_cfg = dict(type="MultiModalTrainLoop", max_epochs=65, val_interval=65)
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.01, begin=0, end=4, convert_to_iter_based=True),
     dict(type="CosineAnnealingLR", eta_min=1e-5, begin=4, convert_to_iter_based=True),
 ]
 optim_wrapper["optimizer"]["lr"] = 1e-3
+default_hooks["checkpoint"]["interval"] = 10
 custom_hooks = [
     dict(type="ProgressHook"),
     dict(

@@ -10,17 +10,7 @@ from torch import Tensor
 
 from momo.models import ITC, MoMoPretrainer
 
-
-def contrastive_objective(model: MoMoPretrainer) -> ITC:
-    """The model's contrastive objective, whose projections make images and texts comparable.
-
-    Raises: ValueError if the model was not trained with one (that is, before stage 3).
-    """
-    for table in model.objectives.values():
-        for objective in table.values():
-            if isinstance(objective, ITC):
-                return objective
-    raise ValueError("this model has no contrastive objective (ITC); retrieval needs a stage 3 model")
+from .objectives import find_objective
 
 
 def pack_texts(texts: Sequence[str], tokenizer, max_len: int) -> tuple[Tensor, Tensor, np.ndarray]:
@@ -36,14 +26,15 @@ def pack_texts(texts: Sequence[str], tokenizer, max_len: int) -> tuple[Tensor, T
 def embed_images(model: MoMoPretrainer, images: Iterable[Tensor], batch_size: int = 64) -> Tensor:
     """Unit-length features of whole images, to be compared with `embed_texts` by dot product.
 
+    Raises: ValueError if the model has no contrastive objective (that is, before stage 3).
     Shapes: images, each (3, H, W) uint8, all of one size; the result is (N, D) on the CPU.
     """
-    neck, images = contrastive_objective(model).neck, list(images)
+    neck, images = find_objective(model, ITC).objective.neck, list(images)
     features = []
     for first in range(0, len(images), batch_size):
         batch = torch.stack(images[first : first + batch_size]).to(model.backbone.cls_token.device)
         encoded = model.backbone.encode_images(model.data_preprocessor.normalize(batch))
-        features.append(neck.project_image(encoded.first()).cpu())
+        features.append(neck.project_image(encoded).cpu())
     return torch.cat(features)
 
 
@@ -55,12 +46,12 @@ def embed_texts(model: MoMoPretrainer, texts: Sequence[str], tokenizer, batch_si
         tokenizer: As `momo.datasets.load_tokenizer` returns it.
     Shapes: the result is (N, D) on the CPU.
     """
-    neck, device = contrastive_objective(model).neck, model.backbone.cls_token.device
+    neck, device = find_objective(model, ITC).objective.neck, model.backbone.cls_token.device
     features = []
     for first in range(0, len(texts), batch_size):
         words, positions, counts = pack_texts(
             texts[first : first + batch_size], tokenizer, model.backbone.text_embed.max_len
         )
         encoded = model.backbone.encode_texts(words.to(device), positions.to(device), counts)
-        features.append(neck.project_text(encoded.first()).cpu())
+        features.append(neck.project_text(encoded).cpu())
     return torch.cat(features)

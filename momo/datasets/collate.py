@@ -20,7 +20,8 @@ class PackedCollate:
       images (B, 3, H, W) uint8, image_ids (B,);
       words, positions (sum of T,) int64, word_counts (B,), text_ids (B,): equal for equal texts;
       labels (B,); plans: what each planner drew.
-    Samples with words are sorted by their number, which lets attention run over few, large views.
+    Samples with words are sorted by their number, which lets attention run over few, large views; order (B,) says which
+    place each had before.
 
     Args:
         planners: By objective, a function of the batch.
@@ -30,9 +31,12 @@ class PackedCollate:
         self.planners = dict(planners or {})
 
     def __call__(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
+        order = list(range(len(samples)))
         if "words" in samples[0]:
-            samples = sorted(samples, key=lambda sample: len(sample["words"]))
+            order.sort(key=lambda place: len(samples[place]["words"]))
+        samples = [samples[place] for place in order]
         batch: dict[str, Any] = {
+            "order": order,
             "keys": np.array([sample["key"] for sample in samples], dtype=np.uint64),
             "sample_ids": [sample["sample_id"] for sample in samples],
         }

@@ -13,7 +13,7 @@ from momo.registry import DATASETS
 
 from .base import KeyedDataset, existing
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif")
 
 
 @DATASETS.register_module()

@@ -52,7 +52,7 @@ class ImageText(KeyedDataset):
 def _read_rows(path: Path) -> list[dict[str, Any]]:
     try:
         with path.open(encoding="utf-8") as file:
-            rows = [json.loads(line) for line in file] if path.suffix == ".jsonl" else json.load(file)
+            rows = [json.loads(line) for line in file if line.strip()] if path.suffix == ".jsonl" else json.load(file)
     except json.JSONDecodeError as error:
         raise ValueError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(rows, list) or not rows:

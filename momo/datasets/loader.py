@@ -39,7 +39,7 @@ def build_loader(
     else:
         sampler |= dict(type="EvalBatchSampler")
     workers = cfg.pop("num_workers", 0)
-    cfg = {"pin_memory": torch.cuda.is_available(), "persistent_workers": training and workers > 0, **cfg}
+    cfg = {"pin_memory": torch.cuda.is_available(), **cfg}
     return DataLoader(
         dataset,
         batch_sampler=DATA_SAMPLERS.build(sampler),

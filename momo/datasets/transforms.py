@@ -21,15 +21,23 @@ Sample = dict[str, Any]
 class LoadImage:
     """Read sample['image_path'] into sample['image']: RGB, uint8 (3, H, W), turned upright by its EXIF tag.
 
+    16 bits are scaled to 8; of an animation the first picture is taken.
+
+
     Raises: ValueError naming the file if it cannot be decoded.
     """
 
     def __call__(self, sample: Sample) -> Sample:
         path = sample["image_path"]
         try:
-            sample["image"] = decode_image(read_file(str(path)), mode=ImageReadMode.RGB, apply_exif_orientation=True)
+            image = decode_image(read_file(str(path)), mode=ImageReadMode.RGB, apply_exif_orientation=True)
         except RuntimeError as error:
             raise ValueError(f"{path} cannot be read as an image: {error}") from error
+        if image.ndim == 4:
+            image = image[0]
+        if image.dtype == torch.uint16:
+            image = (image.to(torch.int32) // 257).to(torch.uint8)  # 65535 is white
+        sample["image"] = image
         return sample
 
 
@@ -86,6 +94,7 @@ class Tokenize:
     The encoder adds its own [CLS]. A text of more than `max_len` pieces is read through a window whose place is drawn
     from the sample's key, so that over epochs all of it is seen. A text without any piece becomes one [UNK].
 
+    Raises: ValueError naming the sample if its text is not a string.
     Args:
         tokenizer: Folder of a BERT tokenizer.
         max_len: Longest text in word pieces (MoMo 3.6 names none; our choice: 512 for documents, 64 for captions).
@@ -96,7 +105,10 @@ class Tokenize:
         self.tokenizer = load_tokenizer(tokenizer)
 
     def __call__(self, sample: Sample) -> Sample:
-        encoding = self.tokenizer.backend_tokenizer.encode(sample["text"], add_special_tokens=False)
+        if not isinstance(sample["text"], str):
+            raise ValueError(f"{sample['sample_id']}: the text is {sample['text']!r}, not a string")
+        text = sample["text"].encode("utf-8", errors="replace").decode("utf-8")  # half a surrogate pair is no text
+        encoding = self.tokenizer.backend_tokenizer.encode(text, add_special_tokens=False)
         words = np.array(encoding.ids or [self.tokenizer.unk_token_id], dtype=np.int64)
         if len(words) > self.max_len:
             start = int(torch.randint(len(words) - self.max_len + 1, ()))

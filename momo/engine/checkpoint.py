@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer
+from mmengine.runner import CheckpointLoader
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
 from momo.registry import HOOKS
@@ -54,22 +58,37 @@ def find_checkpoint(path: str | Path) -> Path | None:
     return next((file for file in (path / named.name, named) if file.is_file()), None)
 
 
+def read_plain(path: str | Path, map_location: str | torch.device | None = "cpu") -> Any:
+    """The content of a torch checkpoint, read with `weights_only=True` and nothing else.
+
+    Raises: ValueError naming the file if it cannot be read so, as one that wants to run code cannot.
+    """
+    try:
+        return torch.load(path, map_location=map_location, weights_only=True)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # torch raises whatever the broken part of a file provokes; all of it means 'refused'
+        raise ValueError(f"{path} cannot be read as plain weights: {error}") from error
+
+
+@CheckpointLoader.register_scheme(prefixes="", force=True)
+def _load_local(filename: str, map_location: str | torch.device | None = None) -> Any:
+    """Local files, wherever MMEngine loads or resumes: its own loader unpickles what it cannot read as plain data."""
+    return read_plain(filename, map_location)
+
+
 def load_weights(path: str | Path) -> dict[str, Tensor]:
     """Weights by name from a .safetensors file or a torch checkpoint.
 
-    Torch files are read with `weights_only=True` and nothing else: one that wants to run code is refused.
-
-    Raises: ValueError if the file cannot be read so, or holds no weights.
+    Raises: ValueError naming the file if it cannot be read as plain data, or holds no weights.
     """
     path = Path(path)
     if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        return load_file(path)
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever the broken part of a file provokes; all of it means 'refused'
-        raise ValueError(f"{path} cannot be read as plain weights: {error}") from error
+        try:
+            return load_file(path)
+        except SafetensorError as error:
+            raise ValueError(f"{path} cannot be read as plain weights: {error}") from error
+    content = read_plain(path)
     weights = content.get("state_dict", content.get("model", content)) if isinstance(content, dict) else None
     if not isinstance(weights, dict) or not any(isinstance(value, Tensor) for value in weights.values()):
         raise ValueError(f"{path} holds no weights")

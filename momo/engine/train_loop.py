@@ -53,9 +53,13 @@ class MultiModalTrainLoop(EpochBasedTrainLoop):
 
     def run(self) -> nn.Module:
         """Train from wherever a checkpoint left off, inside an epoch too."""
+        if self.cmga == "sequential" and self.runner.optim_wrapper._accumulative_counts > 1:
+            raise ValueError("optim_wrapper.accumulative_counts > 1 works with train_cfg.cmga='joint' or 'off' only")
         self.dataloader.start_at(self._iter, self.runner.seed)
         self._batches = iter(self.dataloader)
-        return super().run()
+        model = super().run()
+        self._batches = None  # ends the loaders' workers
+        return model
 
     def run_epoch(self) -> None:
         self.runner.call_hook("before_train_epoch")

@@ -12,6 +12,13 @@ from .loaders import MultiModalLoader, build_multimodal_loaders
 from .train_loop import unwrap
 
 
+def _as_sampled(outputs: list, order: list[int]) -> list:
+    """One result a sample goes back to the sampler's order, in which those seen twice come last."""
+    if len(outputs) != len(order):
+        return outputs
+    return [output for _, output in sorted(zip(order, outputs, strict=True), key=lambda pair: pair[0])]
+
+
 class _EvaluationLoop(BaseLoop):
     stage: str
 
@@ -33,7 +40,7 @@ class _EvaluationLoop(BaseLoop):
             seen = returned = 0
             for batch in loader:
                 self.runner.call_hook(f"before_{self.stage}_iter", batch_idx=index, data_batch=batch)
-                outputs = step({modality: batch})
+                outputs = _as_sampled(step({modality: batch}), batch["order"])
                 self.evaluator.process(outputs, batch)
                 self.runner.call_hook(f"after_{self.stage}_iter", batch_idx=index, data_batch=batch, outputs=outputs)
                 index, seen, returned = index + 1, seen + len(batch["keys"]), returned + len(outputs)

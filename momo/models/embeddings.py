@@ -26,12 +26,12 @@ class ImageEmbedding(nn.Module):
     def forward(self, images: Tensor, visible: Tensor) -> Tensor:
         """Embed the visible patches.
 
-        Shapes: images (B, channels, height, width); visible (V,), rows of the flat (B * L) patches; the result is (V,
-        C).
+        Shapes: images (B, channels, height, width); visible (V,), rows of the flat (B * L) patches; the result
+            is (V, C).
         """
         grid = grid_size(*images.shape[-2:], self.patch_size)
         patches = patchify(images, self.patch_size).flatten(0, 1).index_select(0, visible)
-        tokens = self.proj(patches)
+        tokens = self.proj(patches).to(self.proj.weight.dtype)  # positions are added in full precision
         positions = cached_sincos_2d(grid, tokens.shape[1], self.base_grid, tokens.device, tokens.dtype)
         return tokens + positions.index_select(0, visible % positions.shape[0])
 

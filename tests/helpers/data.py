@@ -48,8 +48,7 @@ def write_pairs(path: Path, images: Path) -> str:
     """A pair for every image below a folder: two captions to choose from."""
     names = sorted(str(image.relative_to(images)) for image in images.rglob("*.png"))
     rows = [
-        {"image": name, "caption": [sentence(1000 + index), sentence(2000 + index)]}
-        for index, name in enumerate(names)
+        {"image": name, "caption": [sentence(1000 + index), sentence(2000 + index)]} for index, name in enumerate(names)
     ]
     path.write_text(json.dumps(rows), encoding="utf-8")
     return str(path)

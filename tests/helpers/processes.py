@@ -21,7 +21,7 @@ def run_in_processes(function: Callable[..., Any], folder: Path, *args: Any, cou
 
 
 def _worker(rank: int, count: int, folder: str, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
-    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+    os.environ |= {"GLOO_SOCKET_IFNAME": "lo", "LOCAL_RANK": str(rank), "RANK": str(rank), "WORLD_SIZE": str(count)}
     torch.set_num_threads(1)
     # They meet through a file: a free port might be taken before both have found it.
     distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=count)

@@ -86,6 +86,13 @@ def build_runner(cfg: dict[str, Any]) -> Runner:
     return Runner.from_cfg(Config(cfg))
 
 
+def stop_workers(runner: Runner) -> None:
+    """Let data workers go now: garbage collection, which frees a runner much later, waits 5 s for each of them."""
+    runner.train_loop._batches = None
+    for loader in runner.train_loop.dataloader.loaders.values():
+        loader._iterator = None
+
+
 def logged(work_dir: Path) -> list[dict[str, Any]]:
     """What the run wrote to its log, a dict a line."""
     (path,) = Path(work_dir).glob("*/vis_data/scalars.json")

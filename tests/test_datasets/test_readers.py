@@ -10,9 +10,11 @@ import pyarrow.parquet
 import pytest
 import torch
 from helpers.data import write_images
+from PIL import Image
 from torchvision.io import write_jpeg, write_png
 
 from momo.datasets import ImageFolder, ImageText, LoadImage, SampleKey, TextCorpus, TextTable
+from momo.datasets.image_folder import SUFFIXES
 
 
 def test_image_folder_finds_images_in_sub_folders_in_order(tmp_path: Path) -> None:
@@ -50,6 +52,36 @@ def test_an_image_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     for name in ("cut.jpg", "page.jpg", "empty.png", "absent.png"):
         with pytest.raises(ValueError, match=rf"{name} cannot be read as an image"):
             LoadImage()({"image_path": tmp_path / name})
+
+
+def test_every_kind_of_image_that_a_folder_lists_can_be_read(tmp_path: Path) -> None:
+    for suffix in SUFFIXES:
+        Image.new("RGB", (6, 4), (7, 8, 9)).save(tmp_path / f"image{suffix}")
+    dataset = ImageFolder(str(tmp_path), [dict(type="LoadImage")])
+    assert [dataset[index]["image"].shape for index in range(len(SUFFIXES))] == [(3, 4, 6)] * len(SUFFIXES)
+
+
+@pytest.mark.parametrize(
+    ("name", "image"),
+    [
+        ("palette.png", Image.new("P", (6, 4))),
+        ("alpha.png", Image.new("RGBA", (6, 4))),
+        ("bits.png", Image.new("1", (6, 4))),
+        ("print.jpg", Image.new("CMYK", (6, 4))),
+        pytest.param("16bit.png", Image.new("I;16", (6, 4))),
+    ],
+)
+def test_unusual_images_become_rgb_bytes(tmp_path: Path, name: str, image: Image.Image) -> None:
+    image.save(tmp_path / name)
+    pixels = LoadImage()({"image_path": tmp_path / name})["image"]
+    assert pixels.dtype == torch.uint8 and pixels.shape == (3, 4, 6)
+
+
+def test_images_are_turned_upright(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[274] = 6  # taken with the camera on its side
+    Image.new("RGB", (6, 4)).save(tmp_path / "turned.jpg", exif=exif)
+    assert LoadImage()({"image_path": tmp_path / "turned.jpg"})["image"].shape == (3, 6, 4)
 
 
 def texts(dataset: TextCorpus) -> list[str]:
@@ -114,6 +146,11 @@ def test_pairs_draw_one_image_and_one_caption(tmp_path: Path, name: str) -> None
     assert {sample["sample_id"] for sample in drawn} == {f"{tmp_path / name}:1"}
 
 
+def test_empty_lines_of_json_lines_are_no_pairs(tmp_path: Path) -> None:
+    (tmp_path / "pairs.jsonl").write_text('{"image": "a.png", "caption": "x"}\n\n')
+    assert len(ImageText(str(tmp_path / "pairs.jsonl"), str(tmp_path), [])) == 1
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
@@ -150,10 +187,14 @@ def test_table_of_labelled_texts(tmp_path: Path) -> None:
     samples = [dataset[index] for index in range(len(dataset))]
     assert [(sample["text"], sample["label"]) for sample in samples] == [('a "quoted word', 0), ("b", 3)]
     assert samples[1]["sample_id"] == f"{path}:1"
-    with pytest.raises(ValueError, match=r"dev.tsv has no column 'text'; its first line has \['id', 'sentence', 'gold'\]"):
+    with pytest.raises(
+        ValueError, match=r"dev.tsv has no column 'text'; its first line has \['id', 'sentence', 'gold'\]"
+    ):
         TextTable(str(path), [])
     path.write_text("text\tlabel\nfine\t1\nbroken\tyes\n")
-    with pytest.raises(ValueError, match=r"dev.tsv, line 3: expected a text and a whole number, got \['broken', 'yes'\]"):
+    with pytest.raises(
+        ValueError, match=r"dev.tsv, line 3: expected a text and a whole number, got \['broken', 'yes'\]"
+    ):
         TextTable(str(path), [])
     path.write_text("text\tlabel\nshort\n")
     with pytest.raises(ValueError, match="line 2: expected"):

@@ -14,8 +14,8 @@ from mmengine.registry import DATASETS, MODELS
 from mmengine.runner import Runner
 from torch import nn
 
-from momo.engine import config_schema
 from momo.engine.config_check import ConfigError, check_config
+from momo.engine.config_check import schema as config_schema
 from momo.engine.launch import load_config
 from momo.models.backbones import arch_settings
 

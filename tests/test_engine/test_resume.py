@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.run import RecordSamples, build_runner, logged, run_config, same_tensors, weights, write_data
+from helpers.run import RecordSamples, build_runner, logged, run_config, same_tensors, stop_workers, weights, write_data
 from mmengine.runner import Runner
 
+pytestmark = pytest.mark.usefixtures("unformatted_configs")
 CHECKPOINTS = ("epoch_2", "iter_7")  # at an epoch's end, and inside the second of 5 steps
 
 
@@ -23,9 +24,7 @@ def trained(cfg: dict) -> tuple[Runner, RecordSamples]:
 
 
 def config(data: dict, work_dir: Path, stage: int, checkpoint: str, **settings) -> dict:
-    cfg = run_config(
-        data, work_dir, stage, max_epochs=4, custom_hooks=[dict(type="EMAHook", momentum=0.1)], **settings
-    )
+    cfg = run_config(data, work_dir, stage, max_epochs=4, custom_hooks=[dict(type="EMAHook", momentum=0.1)], **settings)
     unit, number = checkpoint.split("_")
     cfg["default_hooks"]["checkpoint"].update(by_epoch=unit == "epoch", interval=int(number))
     return cfg
@@ -86,6 +85,7 @@ def test_a_resumed_run_takes_the_seed_it_began_with(data: dict, tmp_path: Path) 
     cfg = config(data, tmp_path / "again", 2, "epoch_2", resume=True, load_from=str(path))
     cfg["randomness"] = dict(seed=99)
     resumed, _ = trained(cfg)
+    stop_workers(resumed)
     assert same_tensors(weights(resumed), weights(whole))
 
 
@@ -95,4 +95,5 @@ def test_workers_change_nothing_in_a_resumed_run(data: dict, tmp_path: Path) -> 
     cfg = config(data, tmp_path / "again", 2, "iter_7", resume=True, load_from=str(path))
     cfg["train_dataloader"]["num_workers"] = 2
     resumed, _ = trained(cfg)
+    stop_workers(resumed)
     assert same_tensors(weights(resumed), weights(whole))

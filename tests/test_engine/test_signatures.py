@@ -12,8 +12,8 @@ from mmengine.optim import AmpOptimWrapper
 from mmengine.optim.scheduler import CosineAnnealingLR
 from torch import nn
 
-from momo.engine.annotations import type_problem
-from momo.engine.signatures import EMPTY, accepted_parameters
+from momo.engine.config_check.annotations import type_problem
+from momo.engine.config_check.signatures import EMPTY, accepted_parameters
 
 if TYPE_CHECKING:
     from nowhere import Something

@@ -6,12 +6,13 @@ from unittest import mock
 
 import pytest
 import torch
-from helpers.run import RecordSamples, build_runner, logged, run_config, same_tensors, weights, write_data
+from helpers.run import RecordSamples, build_runner, logged, run_config, same_tensors, stop_workers, weights, write_data
 from mmengine.optim import OptimWrapper
 
 from momo.datasets import GlobalBatchSampler
 from momo.engine.loaders import MultiModalLoader
 
+pytestmark = pytest.mark.usefixtures("unformatted_configs")
 LOSSES = {
     2: ["image/mim_loss_pixels", "text/mlm_loss_words"],
     3: ["text/mlm_loss_words", *(f"image_text/{name}" for name in ("cmm_loss_pixels", "cmm_loss_words", "itc_loss"))],
@@ -137,6 +138,7 @@ def test_workers_change_nothing(data: dict, tmp_path: Path) -> None:
         runner = build_runner(cfg)
         runner.train()
         final.append(weights(runner))
+        stop_workers(runner)
     assert same_tensors(*final)
 
 

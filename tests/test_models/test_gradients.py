@@ -60,7 +60,7 @@ def test_word_embedding_is_tied_to_the_language_head() -> None:
 
 @pytest.mark.parametrize("stage", [1, 2, 3, "all"])
 def test_joint_gradient_is_the_sequential_one(stage: int | str) -> None:
-    """Through the training loop's own update; in 'off' the steps' gradients, with a learning rate of 0, add up to it."""
+    """Through the training loop's own update; in 'off', at a learning rate of 0, the steps' gradients add up to it."""
     model = tiny_pretrainer(stage).double()
     batches = tiny_batches(model, 5)
     (joint,), joint_log = update_gradients(model, batches, "joint")

@@ -1,5 +1,7 @@
 """The pairs that ITM judges."""
 
+from unittest import mock
+
 import numpy as np
 import torch
 from helpers.tiny import preprocessed, tiny_pretrainer, tiny_samples
@@ -29,7 +31,7 @@ def test_the_most_similar_are_drawn() -> None:
     model = tiny_pretrainer(TABLE)
     plan = batch_of(model, tiny_samples("image_text", 4))["plans"]["itm"]
     similarity = torch.zeros(4, 4)
-    wrong_text, wrong_image = [2, 3, 1, 0], [1, 0, 3, 2]
+    wrong_text, wrong_image = [2, 3, 1, 0], [1, 2, 3, 0]
     similarity[range(4), wrong_text] = 1e4  # rows are images
     images, texts = mismatched_pairs(plan, similarity)
     assert texts[4:8].tolist() == wrong_text
@@ -37,6 +39,23 @@ def test_the_most_similar_are_drawn() -> None:
     similarity[wrong_image, range(4)] = 1e4
     images, texts = mismatched_pairs(plan, similarity)
     assert images[8:].tolist() == wrong_image
+
+
+def test_draws_are_guided_by_the_contrastive_similarity() -> None:
+    """What ITM is handed: rows images, columns texts, scaled, and without gradient."""
+    model = tiny_pretrainer(TABLE).double()
+    batch = batch_of(model, tiny_samples("image_text", 5))
+    itc, itm = (model.objectives["image_text"][name] for name in ("itc", "itm"))
+    with mock.patch.object(itm, "request", wraps=itm.request) as request:
+        model({"image_text": batch})
+    (_, _, _, similarity), _ = request.call_args
+    tokens = itc.request(model.backbone, batch, batch["plans"]["itc"], None).tokens
+    image, text = map(model.backbone.encode, tokens)
+    image, text = itc.neck.project_image(image), itc.neck.project_text(text)
+    expected = itc.contrastive.logit_scale.exp() * image @ text.T
+    torch.testing.assert_close(similarity, expected.detach(), rtol=1e-9, atol=1e-12)
+    assert not torch.allclose(similarity, similarity.T)
+    assert not similarity.requires_grad
 
 
 def test_equal_images_and_equal_captions_are_never_drawn() -> None:
@@ -67,7 +86,9 @@ def test_max_pairs_judges_some_pairs_and_draws_from_all() -> None:
     drawn: set[int] = set()
     for seed in range(50):
         noise = np.random.default_rng(seed).gumbel(size=(2, 8, 8)).astype(np.float32)
-        images, texts = mismatched_pairs(batch["plans"]["itm"]._replace(noise=torch.from_numpy(noise)), torch.zeros(8, 8))
+        images, texts = mismatched_pairs(
+            batch["plans"]["itm"]._replace(noise=torch.from_numpy(noise)), torch.zeros(8, 8)
+        )
         np.testing.assert_array_equal(images[:6], np.tile(pairs, 2))
         np.testing.assert_array_equal(texts[[0, 1, 2, 6, 7, 8]], np.tile(pairs, 2))
         drawn |= set(texts[3:6].tolist()) | set(images[6:].tolist())

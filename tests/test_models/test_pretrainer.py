@@ -2,6 +2,7 @@
 
 from copy import deepcopy
 
+import numpy as np
 import pytest
 import torch
 from helpers.tiny import (
@@ -17,7 +18,7 @@ from helpers.tiny import (
 
 from momo.datasets import PackedCollate
 from momo.models import MoMoDataPreprocessor, MoMoDecoder
-from momo.ops import sincos_1d, sincos_2d
+from momo.ops import keyed_generator, sincos_1d, sincos_2d
 from momo.registry import MODELS
 
 NAMES = {
@@ -121,6 +122,22 @@ def test_masks_differ_between_objectives_samples_and_keys_and_are_drawn_again_al
     per_image = {tuple((rows % 16).tolist()) for rows in visible["itc"].split(4)}
     assert len(per_image) > 1
     assert not torch.equal(plans["itm"].noise[0], plans["itm"].noise[1])
+
+
+def test_masks_of_a_pair_come_from_one_draw_a_sample() -> None:
+    """Patches take its first 16 numbers, words those after: what hides a patch does not hide a word."""
+    model = tiny_pretrainer("all")
+    batch = tiny_batch(model, "image_text", 6)
+    decode = batch["plans"]["cmm"].decode
+    patches, words, first_word = set(), set(), 0
+    for row, (key, count) in enumerate(zip(batch["keys"].tolist(), batch["word_counts"].tolist(), strict=True)):
+        draw = keyed_generator(key, "image_text/cmm").random(16 + count)
+        patches |= {16 * row + index for index in np.argsort(draw[:16])[:12]}
+        hidden = min(max(round(0.75 * count), 1), count - 1)
+        words |= {first_word + index for index in np.argsort(draw[16:])[:hidden]}
+        first_word += count
+    assert set(decode.hidden_patches.tolist()) == patches
+    assert set(decode.hidden_words.tolist()) == words
 
 
 def test_objectives_of_different_names_may_share_a_decoder() -> None:

@@ -25,7 +25,9 @@ def test_logits_are_a_linear_map_of_cls(model: TextClassifier) -> None:
     batch, start = inputs["text"], 0
     for row, count in enumerate(batch["word_counts"]):
         own = slice(start, start + count)
-        cls = model.backbone.encode_texts(batch["words"][own], batch["positions"][own], batch["word_counts"][[row]]).x[0]
+        cls = model.backbone.encode_texts(batch["words"][own], batch["positions"][own], batch["word_counts"][[row]]).x[
+            0
+        ]
         torch.testing.assert_close(logits[row], model.head(cls), rtol=0, atol=1e-5)
         start += count
 

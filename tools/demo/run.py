@@ -54,8 +54,9 @@ def run(command: str) -> float:
 
     Raises: SystemExit if it fails.
     """
-    bin_dir = str(Path(sys.executable).parent)
-    environment = {**os.environ, "PATH": f"{bin_dir}{os.pathsep}{os.environ['PATH']}", "PYTHON": sys.executable}
+    # Threads that wait without spinning leave the cores to the loader's workers: several times faster on two cores.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {"OMP_WAIT_POLICY": "passive", **os.environ, "PATH": path, "PYTHON": sys.executable}
     started = time.perf_counter()
     code = subprocess.run(shlex.split(command), cwd=ROOT, env=environment).returncode
     if code:

@@ -75,13 +75,13 @@ class MoMoDecoder(nn.Module):
         Args:
             grid: Patches down and across, None for text alone.
         """
-        visible = self.embed(encoded.x)
+        visible = self.embed(encoded.x).to(self.mask_tokens.weight.dtype)  # the residual stream keeps full precision
         table = [visible.new_zeros(1, visible.shape[1])]
         if grid is not None:
             table.append(cached_sincos_2d(grid, visible.shape[1], self.base_grid, visible.device, visible.dtype))
         table.append(self.word_positions.to(visible.dtype))
         num_patches = grid[0] * grid[1] if grid is not None else 0
-        masks = self.mask_tokens((plan.positions > num_patches).long()).to(visible.dtype)
+        masks = self.mask_tokens((plan.positions > num_patches).long())
         x = masks.index_copy(0, plan.visible, visible) + torch.cat(table).index_select(0, plan.positions)
         for block in self.blocks:
             x = run_block(block, x, plan.layout, self.with_cp)

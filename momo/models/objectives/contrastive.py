@@ -32,11 +32,12 @@ class ITCPlanner:
 
 @MODELS.register_module()
 class ITC(Objective):
-    """Pull the [CLS] of an image and of its caption together, against the other pairs of all ranks.
+    """Pull an image and its caption together, against the other pairs of all ranks.
 
     Args:
         embed_dim: Width of the encoder.
         projection_dim: Width of the shared space; None keeps the encoder's.
+        pooling: See ContrastiveProjection.
         image_mask_ratio: Fraction of patches that the encoder does not see (MoMo 3.3: 'the encoder processes only the
             visible part of the inputs for all stages'); 0 encodes whole images. Captions stay whole.
         init_scale, max_scale: See GlobalContrastiveLoss.
@@ -47,6 +48,7 @@ class ITC(Objective):
         self,
         embed_dim: int = 768,
         projection_dim: int | None = None,
+        pooling: str = "cls",
         image_mask_ratio: float = 0.75,
         init_scale: float = 1 / 0.07,
         max_scale: float = 100.0,
@@ -54,7 +56,7 @@ class ITC(Objective):
     ) -> None:
         super().__init__()
         self.image_mask_ratio, self.loss_weight = image_mask_ratio, loss_weight
-        self.neck = ContrastiveProjection(embed_dim, projection_dim)
+        self.neck = ContrastiveProjection(embed_dim, projection_dim, pooling)
         self.contrastive = GlobalContrastiveLoss(init_scale, max_scale)
 
     def planner(self, patch_size: int, salt: str) -> ITCPlanner:
@@ -66,5 +68,5 @@ class ITC(Objective):
 
     def loss(self, encoded, batch, plan, backbone, decoder) -> ObjectiveResult:
         image, text = encoded.tokens
-        output = self.contrastive(self.neck.project_image(image.first()), self.neck.project_text(text.first()))
+        output = self.contrastive(self.neck.project_image(image), self.neck.project_text(text))
         return ObjectiveResult({"loss": self.loss_weight * output.loss}, output.similarity)

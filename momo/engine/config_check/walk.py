@@ -6,10 +6,10 @@ import difflib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from momo.engine import config_schema as schema
-from momo.engine.annotations import type_problem
-from momo.engine.signatures import Accepted, accepted_parameters, of_toolkit
-from momo.engine.type_lookup import TypeLookup, nearest
+from . import schema
+from .annotations import type_problem
+from .signatures import Accepted, accepted_parameters, of_toolkit
+from .type_lookup import TypeLookup, nearest
 
 
 class ConfigWalk:

@@ -13,10 +13,10 @@ from typing import Any
 
 from mmengine.config import Config
 
-from momo.engine import config_schema as schema
-from momo.engine.config_walk import ConfigWalk
-from momo.engine.signatures import Accepted, accepted_parameters, without
-from momo.engine.type_lookup import nearest
+from . import schema
+from .signatures import Accepted, accepted_parameters, without
+from .type_lookup import nearest
+from .walk import ConfigWalk
 
 
 class ConfigError(ValueError):

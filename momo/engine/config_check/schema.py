@@ -17,7 +17,7 @@ from mmengine.utils.dl_utils import set_multi_processing
 from torch import nn
 from torch.utils.data import DataLoader
 
-from momo.engine.signatures import Accepted, accepted_parameters, without
+from .signatures import Accepted, accepted_parameters, without
 
 KEYWORD = inspect.Parameter.KEYWORD_ONLY
 

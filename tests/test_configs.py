@@ -1,0 +1,56 @@
+"""Every config that ships: it loads, every key and value is known, its model can be built, and it survives a dump."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+
+from momo.engine.config_check import check_config
+from momo.registry import MODELS
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = sorted(path for path in (ROOT / "configs").rglob("*.py") if "_base_" not in path.parts)
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT / "configs"))
+
+
+def of_mmpretrain(path: Path) -> bool:
+    """Read from the text: loading it may import mmpretrain, which takes 5 s."""
+    return "mmpretrain" in path.read_text(encoding="utf-8")
+
+
+PARAMETERS = [
+    pytest.param(path, id=name_of(path), marks=[pytest.mark.slow] if of_mmpretrain(path) else []) for path in CONFIGS
+]
+
+
+def test_there_are_configs() -> None:
+    assert CONFIGS
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.usefixtures("unformatted_configs")
+@pytest.mark.parametrize("path", PARAMETERS)
+def test_config_works(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    cfg = Config.fromfile(path)
+    check_config(cfg)
+    scope = cfg.get("default_scope", "momo")
+    with torch.device("meta"), DefaultScope.overwrite_default_scope(scope):
+        model = MODELS.build(cfg.model)
+    assert sum(parameter.numel() for parameter in model.parameters()) > 0
+    cfg.dump(tmp_path / "dumped.py")
+    again = Config.fromfile(tmp_path / "dumped.py")
+    check_config(again)
+    assert again.to_dict() == cfg.to_dict()
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=name_of)
+def test_config_opens_with_its_command(path: Path) -> None:
+    """'each experiment file opens with the command': it names itself, so that it can be copied."""
+    opening = path.read_text(encoding="utf-8").split('"""')[1]
+    assert f"configs/{name_of(path)}" in opening

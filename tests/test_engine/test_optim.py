@@ -1,0 +1,45 @@
+"""Parameter groups and the training log's additions."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from helpers.run import build_runner, logged, run_config, write_data
+from helpers.tiny import tiny_pretrainer
+
+from momo.engine import DecayMatricesOnly
+
+pytestmark = pytest.mark.usefixtures("unformatted_configs")
+
+
+def groups_of(model: torch.nn.Module) -> list[dict]:
+    cfg = dict(optimizer=dict(type="AdamW", lr=1e-3, weight_decay=0.05))
+    return DecayMatricesOnly(cfg)(model).optimizer.param_groups
+
+
+def test_matrices_decay_and_the_rest_does_not() -> None:
+    model = tiny_pretrainer("all")
+    decayed, plain = groups_of(model)
+    assert (decayed["weight_decay"], plain["weight_decay"]) == (0.05, 0.0)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    without = {names[id(parameter)] for parameter in plain["params"]}
+    assert all(name.endswith((".bias", "_bias", ".weight", "logit_scale")) for name in without)
+    assert all("norm" in name or ".2." in name for name in without if name.endswith(".weight"))  # LayerNorms
+    assert len(decayed["params"]) + len(plain["params"]) == len(names)
+    assert {names[id(parameter)] for parameter in decayed["params"]}.isdisjoint(without)
+
+
+def test_frozen_parameters_are_left_out() -> None:
+    model = tiny_pretrainer(1, frozen_stages=1, vocab_size=0)
+    given = {id(parameter) for group in groups_of(model) for parameter in group["params"]}
+    assert given == {id(parameter) for parameter in model.parameters() if parameter.requires_grad}
+    assert len(given) < len(list(model.parameters()))
+
+
+def test_log_has_speed_and_memory(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data")
+    build_runner(run_config(data, tmp_path / "run", max_epochs=1, custom_hooks=[dict(type="ProgressHook")])).train()
+    for line in logged(tmp_path / "run"):
+        assert line["image/samples_per_s"] > 0 and line["text/samples_per_s"] > 0
+        if not torch.cuda.is_available():
+            assert 100 < line["memory"] < 100_000  # MB
