@@ -28,7 +28,7 @@ train_dataloader = dict(
 val_dataloader = dict(batch_size=64, loaders=dict(text=_val["text"]))
 val_cfg = dict(type="MultiModalValLoop")
 val_evaluator = dict(type="MeanLoss")
-train_cfg = dict(type="MultiModalTrainLoop", max_epochs=65, val_interval=65)
+train_cfg = dict(type="MultiModalTrainLoop", max_epochs=55, val_interval=55)
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.01, begin=0, end=4, convert_to_iter_based=True),
     dict(type="CosineAnnealingLR", eta_min=1e-5, begin=4, convert_to_iter_based=True),

@@ -79,16 +79,16 @@ def emoji(key: str, annotation: str, base: str = "") -> kit_emoji.Emoji:
     return kit_emoji.Emoji(key, base or key, "group", annotation, ())
 
 
-def test_emoji_of_one_concept_share_a_split() -> None:
+def test_tones_and_equal_names_share_a_split() -> None:
     items = []
     for i in range(40):
         job = f"1f{i + 0x400:03x}"
-        items += [emoji(f"{who}-200d-{job}", f"{who} {i}") for who in ("1f468", "1f469", "1f9d1")]
+        items.append(emoji(f"1f469-200d-{job}", f"worker {i}"))
         items.append(emoji(f"1f469-1f3fb-200d-{job}", f"toned {i}", f"1f469-200d-{job}"))
-        items.append(emoji(f"e{i:03x}", f"1f9d1 {i}"))  # another drawing with the same annotation
+        items.append(emoji(f"e{i:03x}", f"worker {i}"))  # another drawing with the same annotation
     splits = kit_emoji.split_emoji({item.key: item for item in items})
-    for i in range(0, len(items), 5):
-        assert len({splits[item.key] for item in items[i : i + 5]}) == 1
+    for i in range(0, len(items), 3):
+        assert len({splits[item.key] for item in items[i : i + 3]}) == 1
     assert set(splits.values()) == {"train", "val", "test"}
 
 
@@ -262,9 +262,9 @@ def test_prepared_kit_has_no_leak() -> None:
     splits = ("train", "val", "test")
     sides, count = {}, 0
     for path in (KIT / "images").glob("*/*/*.png"):
-        sides.setdefault(kit_emoji.concept_key(path.stem), set()).add(path.parts[-3])
+        sides.setdefault(kit_emoji.base_key(path.stem), set()).add(path.parts[-3])
         count += 1
-    assert [concept for concept, side in sides.items() if len(side) > 1] == []
+    assert [base for base, side in sides.items() if len(side) > 1] == []
     kit = json.loads((KIT / "kit.json").read_text(encoding="utf-8"))
     assert count == sum(sum(kit["images"][split].values()) for split in splits)
 

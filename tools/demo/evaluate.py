@@ -73,6 +73,10 @@ def retrieval(kit: Path, models: dict[str, MoMoPretrainer]) -> Iterator[Measure]
         recalls, n = caption_recalls(kit, models["stage3"], source)
         for k in (1, 5, 10):
             yield Measure(f"{source} captions, recall@{k}", "stage3", recalls[k], k / n, "chance", n)
+        recalls, n = caption_recalls(kit, models["stage3"], source, twins=False)
+        for k in (1, 5, 10):
+            name = f"{source} captions without trained twins, recall@{k}"
+            yield Measure(name, "stage3", recalls[k], k / n, "chance", n)
     for stage in ("random", "stage3"):
         recalls, n = drawing_recalls(kit, models[stage])
         for k in (1, 10):

@@ -1,7 +1,8 @@
 """Emoji of two artists with captions: keys, splits, captions, rendering.
 
-Both sets draw the same concepts, most people come in six skin tones, and many in three genders. A random split would
-put near copies on both sides, so everything is split by concept, see `split_emoji`.
+Both sets draw the same things and most people come in six skin tones: a random split would put near copies on both
+sides, so emoji are split by base code point, see `split_emoji`. Many people come in three genders too, which are code
+points of their own: held-out emoji say whether a twin of another gender was trained on, see `concept_key`.
 """
 
 from __future__ import annotations
@@ -127,17 +128,17 @@ def distinct_tags(annotation: str, tags: Iterable[str]) -> tuple[str, ...]:
 
 
 def split_emoji(emoji: dict[str, Emoji]) -> dict[str, str]:
-    """Choose each key's split, 80 / 10 / 10, so that no concept lies in two.
+    """Choose each key's split, 80 / 10 / 10, so that no base code point lies in two.
 
-    Kept together: all skin tones of an emoji, its man, woman and person variants, and emoji with the same annotation
-    (an extra drawing of a 'brain' next to the Unicode one), whichever artist drew them.
+    Kept together: all skin tones of an emoji, and emoji with the same annotation (an extra drawing of a 'brain' next to
+    the Unicode one), whichever artist drew them.
     """
     links = []
     for item in emoji.values():
-        links += [(item.key, item.base), (item.key, concept_key(item.key))]
+        links.append((item.key, item.base))
         links.append((item.base, f"named {emoji[item.base].annotation.lower()}"))
-    concepts = connected(links)
-    return {key: split_name(f"emoji {concepts[key]}") for key in emoji}
+    together = connected(links)
+    return {key: split_name(f"emoji {together[key]}") for key in emoji}
 
 
 def caption_variants(base: str, annotation: str, tags: tuple[str, ...], count: int = NUM_CAPTIONS) -> list[str]:

