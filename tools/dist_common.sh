@@ -47,7 +47,7 @@ share_of_this_node() {
     require_number NODE_RANK "$NODE_RANK" 0
     ((NODE_RANK < NNODES)) || fail "NODE_RANK=$NODE_RANK: with NNODES=$NNODES it goes from 0 to $((NNODES - 1))"
     gpus="$(visible_gpus)"
-    cores="$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)"
+    cores="$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)"
     if [[ -n "${GPUS_PER_NODE:-}" ]]; then
         require_number GPUS_PER_NODE "$GPUS_PER_NODE" 1
         LOCAL=$GPUS_PER_NODE

@@ -1,7 +1,7 @@
 """Evaluate a checkpoint with the test settings of its config.
 
-python tools/test.py configs/downstream/image_text_retrieval_coco_vitb.py work_dirs/stage3_vitb/epoch_100.pth
-tools/dist_test.sh configs/downstream/image_text_retrieval_coco_vitb.py work_dirs/stage3_vitb/epoch_100.pth 8
+python tools/test.py configs/demo/sentiment.py work_dirs/demo/sentiment_stage3/epoch_1.pth
+tools/dist_test.sh configs/demo/sentiment.py work_dirs/demo/sentiment_stage3/epoch_1.pth 8
 """
 
 from __future__ import annotations

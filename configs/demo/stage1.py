@@ -15,7 +15,7 @@ with read_base():
 model["data_preprocessor"].update(_preprocessor)
 model["backbone"].update(_backbone)
 model["decoders"]["image"].update(_decoder)
-train_dataloader = dict(primary="image", batch_size=64, num_workers=1, loaders=dict(image=_train["image"]))
+train_dataloader = dict(primary="image", num_workers=1, loaders=dict(image=_train["image"]))
 val_dataloader = dict(batch_size=64, loaders=dict(image=_val["image"]))
 val_cfg = dict(type="MultiModalValLoop")
 val_evaluator = dict(type="MeanLoss")

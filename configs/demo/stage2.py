@@ -16,9 +16,7 @@ model["data_preprocessor"].update(_preprocessor)
 model["backbone"].update(_backbone)
 for _name in ("image", "text"):
     model["decoders"][_name].update(_decoder)
-train_dataloader = dict(
-    primary="text", num_workers=1, batch_size=32, loaders=dict(image=_train["image"], text=_train["text"])
-)
+train_dataloader = dict(primary="text", num_workers=1, loaders=dict(image=_train["image"], text=_train["text"]))
 val_dataloader = dict(batch_size=64, loaders=dict(image=_val["image"], text=_val["text"]))
 val_cfg = dict(type="MultiModalValLoop")
 val_evaluator = dict(type="MeanLoss")

@@ -22,7 +22,6 @@ model["objectives"]["image_text"]["itm"].update(max_pairs=16)
 train_dataloader = dict(
     primary="image_text",
     num_workers=1,
-    batch_size=128,
     loaders=dict(text={**_train["text"], "batch_size": 16}, image_text=_train["image_text"]),
 )
 val_dataloader = dict(batch_size=64, loaders=dict(text=_val["text"]))

@@ -8,7 +8,7 @@ Expected: ImageNet linear evaluation 66.9 (paper, Table 4, stage 1); not reprodu
 
 The paper's default takes MAE's public weights instead of training this stage. Convert them, then go to stage 2:
 
-    python tools/convert_mae.py mae_pretrain_vit_base_full.pth work_dirs/stage1_vitb
+    python tools/convert_mae.py mae_visualize_vit_base.pth work_dirs/stage1_vitb
 """
 
 from mmengine.config import read_base

@@ -2,7 +2,6 @@
 
     tools/dist_train.sh configs/momo/stage2_vitl.py 64
 
-Data: ImageNet-1K; Wikipedia and BookCorpus (MoMo 3.4).
 Hardware: 64 GPUs (the paper: V100), 64 samples each; time not measured.
 Expected: no figure in the paper; not reproduced yet.
 """
@@ -10,21 +9,10 @@ Expected: no figure in the paper; not reproduced yet.
 from mmengine.config import read_base
 
 with read_base():
-    from .._base_.data.pretrain import _train
-    from .._base_.models.stage2 import model
-    from .._base_.runtime import *  # noqa: F403
-    from .._base_.schedules.stage2 import *  # noqa: F403
+    from .stage2_vitb import *  # noqa: F403
 
 model["backbone"]["arch"] = "large"
-train_dataloader = dict(
-    primary="text", batch_size=64, num_workers=8, loaders=dict(image=_train["image"], text=_train["text"])
+custom_hooks[1].update(
+    checkpoint="work_dirs/stage1_vitl",
+    made_by="tools/dist_train.sh configs/momo/stage1_vitl.py 64",
 )
-custom_hooks = [
-    dict(type="ProgressHook"),
-    dict(
-        type="StageHook",
-        checkpoint="work_dirs/stage1_vitl",
-        made_by="tools/dist_train.sh configs/momo/stage1_vitl.py 64",
-        new=["backbone.text_embed.*", "decoders.text.*"],
-    ),
-]

@@ -2,7 +2,6 @@
 
     tools/dist_train.sh configs/momo/stage3_vitl.py 64
 
-Data: Wikipedia and BookCorpus; COCO, SBU, Conceptual Captions, Visual Genome, RedCaps (MoMo 3.4).
 Hardware: 64 GPUs (the paper: V100), 64 samples each; time not measured.
 Expected: COCO retrieval 72.0, VQAv2 75.0, MNLI 80.6, ImageNet linear evaluation 79.1 (paper, Table 2);
 not reproduced yet.
@@ -11,22 +10,10 @@ not reproduced yet.
 from mmengine.config import read_base
 
 with read_base():
-    from .._base_.data.pretrain import _train
-    from .._base_.models.stage3 import model
-    from .._base_.runtime import *  # noqa: F403
-    from .._base_.schedules.stage3 import *  # noqa: F403
+    from .stage3_vitb import *  # noqa: F403
 
 model["backbone"]["arch"] = "large"
-train_dataloader = dict(
-    primary="text", batch_size=64, num_workers=8, loaders=dict(text=_train["text"], image_text=_train["image_text"])
+custom_hooks[1].update(
+    checkpoint="work_dirs/stage2_vitl",
+    made_by="tools/dist_train.sh configs/momo/stage2_vitl.py 64",
 )
-custom_hooks = [
-    dict(type="ProgressHook"),
-    dict(
-        type="StageHook",
-        checkpoint="work_dirs/stage2_vitl",
-        made_by="tools/dist_train.sh configs/momo/stage2_vitl.py 64",
-        new=["decoders.cross_modal.*", "objectives.image_text.*"],
-        unused=["decoders.image.*"],
-    ),
-]

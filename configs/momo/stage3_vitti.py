@@ -2,7 +2,6 @@
 
     tools/dist_train.sh configs/momo/stage3_vitti.py 64
 
-Data: Wikipedia and BookCorpus; COCO, SBU, Conceptual Captions, Visual Genome, RedCaps (MoMo 3.4).
 Hardware: 64 GPUs (the paper: V100), 64 samples each; time not measured.
 Expected: no figure in the paper; not reproduced yet.
 """
@@ -10,22 +9,10 @@ Expected: no figure in the paper; not reproduced yet.
 from mmengine.config import read_base
 
 with read_base():
-    from .._base_.data.pretrain import _train
-    from .._base_.models.stage3 import model
-    from .._base_.runtime import *  # noqa: F403
-    from .._base_.schedules.stage3 import *  # noqa: F403
+    from .stage3_vitb import *  # noqa: F403
 
 model["backbone"]["arch"] = "tiny"
-train_dataloader = dict(
-    primary="text", batch_size=64, num_workers=8, loaders=dict(text=_train["text"], image_text=_train["image_text"])
+custom_hooks[1].update(
+    checkpoint="work_dirs/stage2_vitti",
+    made_by="tools/dist_train.sh configs/momo/stage2_vitti.py 64",
 )
-custom_hooks = [
-    dict(type="ProgressHook"),
-    dict(
-        type="StageHook",
-        checkpoint="work_dirs/stage2_vitti",
-        made_by="tools/dist_train.sh configs/momo/stage2_vitti.py 64",
-        new=["decoders.cross_modal.*", "objectives.image_text.*"],
-        unused=["decoders.image.*"],
-    ),
-]

@@ -25,10 +25,16 @@ class PackedCollate:
 
     Args:
         planners: By objective, a function of the batch.
+        text_limits: The model's longest text and the size of its vocabulary; None if it takes no text.
+    Raises: ValueError, when called, for a text beyond the limits.
     """
 
-    def __init__(self, planners: Mapping[str, Callable[[dict[str, Any]], Any]] | None = None) -> None:
-        self.planners = dict(planners or {})
+    def __init__(
+        self,
+        planners: Mapping[str, Callable[[dict[str, Any]], Any]] | None = None,
+        text_limits: tuple[int, int] | None = None,
+    ) -> None:
+        self.planners, self.text_limits = dict(planners or {}), text_limits
 
     def __call__(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
         order = list(range(len(samples)))
@@ -49,7 +55,23 @@ class PackedCollate:
             batch["word_counts"] = np.array([len(text) for text in words], dtype=np.int64)
             batch["positions"] = torch.from_numpy(np.concatenate([np.arange(len(text)) for text in words]))
             batch["text_ids"] = np.array([key_of(text.tobytes().hex()) for text in words], dtype=np.uint64)
+            self._check_texts(batch)
         if "label" in samples[0]:
             batch["labels"] = torch.tensor([sample["label"] for sample in samples])
         batch["plans"] = {name: planner(batch) for name, planner in self.planners.items()}
         return batch
+
+    def _check_texts(self, batch: dict[str, Any]) -> None:
+        if self.text_limits is None:
+            return
+        longest, vocabulary = self.text_limits
+        if batch["word_counts"].max() > longest:
+            raise ValueError(
+                f"a text of {batch['word_counts'].max()} word pieces is longer than model.backbone.max_text_len="
+                f"{longest}: lower max_len of Tokenize or raise it"
+            )
+        if int(batch["words"].max()) >= vocabulary:
+            raise ValueError(
+                f"word piece {int(batch['words'].max())} is beyond model.backbone.vocab_size={vocabulary}: "
+                "the tokenizer is not the model's"
+            )

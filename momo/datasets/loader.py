@@ -18,6 +18,7 @@ def build_loader(
     cfg: Mapping[str, Any],
     planners: Mapping[str, Callable] | None,
     *,
+    text_limits: tuple[int, int] | None = None,
     seed: int,
     start: int = 0,
     training: bool = True,
@@ -27,7 +28,7 @@ def build_loader(
     Args:
         cfg: 'dataset' and 'batch_size' (samples a process and step); optionally 'num_workers' and other DataLoader
             settings.
-        planners: See PackedCollate.
+        planners, text_limits: See PackedCollate.
         seed: What order, augmentation and masks are drawn from.
         start: In training, the step to begin with; a training loader has no end.
     """
@@ -43,7 +44,7 @@ def build_loader(
     return DataLoader(
         dataset,
         batch_sampler=DATA_SAMPLERS.build(sampler),
-        collate_fn=PackedCollate(planners),
+        collate_fn=PackedCollate(planners, text_limits),
         num_workers=workers,
         **cfg,
     )

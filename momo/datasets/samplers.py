@@ -13,6 +13,11 @@ from momo.registry import DATA_SAMPLERS
 from .keys import SampleKey
 
 
+def _check_batch_size(batch_size: int) -> None:
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+
+
 @DATA_SAMPLERS.register_module()
 class GlobalBatchSampler:
     """Shuffled batches without end: permutation(seed, epoch), cut into global batches that the ranks share.
@@ -28,6 +33,7 @@ class GlobalBatchSampler:
     """
 
     def __init__(self, size: int, batch_size: int, seed: int = 0, rank: int = 0, world_size: int = 1, start: int = 0):
+        _check_batch_size(batch_size)
         self.size, self.batch_size, self.seed, self.start = size, batch_size, seed, start
         self.rank, self.world_size = rank, world_size
         if len(self) == 0:
@@ -63,6 +69,7 @@ class EvalBatchSampler:
     def __init__(self, size: int, batch_size: int, seed: int = 0, rank: int = 0, world_size: int = 1):
         if size < 1:
             raise ValueError("there is nothing to evaluate: the dataset is empty")
+        _check_batch_size(batch_size)
         share = -(-size // world_size)
         self.indices = [(rank + i * world_size) % size for i in range(share)]  # MMEngine interleaves results
         self.batch_size, self.seed = batch_size, seed

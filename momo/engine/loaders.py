@@ -43,6 +43,16 @@ class MultiModalLoader:
             yield dict(zip(self.loaders, batches, strict=True))
 
 
+class EvaluationLoader(MultiModalLoader):
+    """Loaders that are run through one after the other; its length is that of all."""
+
+    def __init__(self, loaders: Mapping[str, DataLoader]) -> None:
+        super().__init__(loaders, primary=next(iter(loaders)))
+
+    def __len__(self) -> int:
+        return sum(len(loader) for loader in self.loaders.values())
+
+
 def build_multimodal_loaders(
     cfg: Mapping[str, Any], model: Any, *, key: str, seed: int, training: bool = True
 ) -> dict[str, DataLoader]:
@@ -63,7 +73,11 @@ def build_multimodal_loaders(
             f"{key}.loaders are for {sorted(loaders)}, but model.objectives for {sorted(model.modalities)}: "
             "each modality needs both"
         )
+    embedding = model.backbone.text_embed
+    limits = (embedding.max_len, embedding.words.num_embeddings) if embedding is not None else None
     return {
-        modality: build_loader({**cfg, **own}, model.planners(modality), seed=seed, training=training)
+        modality: build_loader(
+            {**cfg, **own}, model.planners(modality), text_limits=limits, seed=seed, training=training
+        )
         for modality, own in loaders.items()
     }

@@ -47,19 +47,33 @@ class MultiModalTrainLoop(EpochBasedTrainLoop):
     ) -> None:
         if cmga not in CMGA_MODES:
             raise ValueError(f"train_cfg.cmga={cmga!r} is unknown; choose one of {CMGA_MODES}")
+        if runner.cfg.get("randomness", {}).get("diff_rank_seed"):
+            raise ValueError("randomness.diff_rank_seed=True: ranks share one order of samples, so they need one seed")
         loaders = build_multimodal_loaders(dataloader, unwrap(runner.model), key="train_dataloader", seed=runner.seed)
-        super().__init__(runner, MultiModalLoader(loaders, dataloader["primary"]), max_epochs, val_begin, val_interval)
+        loader = MultiModalLoader(loaders, dataloader["primary"])
+        dataloader["batch_size"] = loader.batch_size  # what MMEngine's auto_scale_lr reads
+        super().__init__(runner, loader, max_epochs, val_begin, val_interval)
         self.cmga = cmga
 
     def run(self) -> nn.Module:
         """Train from wherever a checkpoint left off, inside an epoch too."""
-        if self.cmga == "sequential" and self.runner.optim_wrapper._accumulative_counts > 1:
-            raise ValueError("optim_wrapper.accumulative_counts > 1 works with train_cfg.cmga='joint' or 'off' only")
+        if self.cmga != "joint" and self.runner.optim_wrapper._accumulative_counts > 1:
+            raise ValueError(f"optim_wrapper.accumulative_counts > 1 does not work with train_cfg.cmga={self.cmga!r}")
+        self._check_position()
         self.dataloader.start_at(self._iter, self.runner.seed)
         self._batches = iter(self.dataloader)
         model = super().run()
         self._batches = None  # ends the loaders' workers
         return model
+
+    def _check_position(self) -> None:
+        """A resumed run must have epochs of the same length: the same data, global batch and primary modality."""
+        length = len(self.dataloader)
+        if not self._epoch * length <= self._iter <= (self._epoch + 1) * length:
+            raise ValueError(
+                f"the checkpoint is at epoch {self._epoch}, step {self._iter}, but an epoch has {length} steps now: "
+                "resume with the batch size, number of processes and data that it was made with"
+            )
 
     def run_epoch(self) -> None:
         self.runner.call_hook("before_train_epoch")

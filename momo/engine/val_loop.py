@@ -8,7 +8,7 @@ from mmengine.runner import BaseLoop
 from momo.ops import world_size
 from momo.registry import LOOPS
 
-from .loaders import MultiModalLoader, build_multimodal_loaders
+from .loaders import EvaluationLoader, build_multimodal_loaders
 from .train_loop import unwrap
 
 
@@ -26,7 +26,7 @@ class _EvaluationLoop(BaseLoop):
         key = f"{self.stage}_dataloader"
         loaders = build_multimodal_loaders(dataloader, unwrap(runner.model), key=key, seed=0, training=False)
         self.loaders = loaders
-        super().__init__(runner, MultiModalLoader(loaders, next(iter(loaders))))
+        super().__init__(runner, EvaluationLoader(loaders))
         self.evaluator = runner.build_evaluator(evaluator)
 
     @torch.no_grad()

@@ -26,11 +26,13 @@ def recall_at_k(
     Args:
         ks: Cut-offs.
         block: Queries at a time.
-    Raises: ValueError if a query has no right answer in the gallery.
+    Raises: ValueError if a query has no right answer in the gallery, or features are not finite.
     """
     ranks = []
     for features, ids in zip(queries.split(block), query_ids.split(block), strict=True):
         similarity = features @ gallery.T
+        if not bool(similarity.isfinite().all()):
+            raise ValueError("the features are not finite: the model has diverged")
         right = ids[:, None] == gallery_ids
         if not bool(right.any(1).all()):
             raise ValueError("a query has no right answer in the gallery; check the ids")

@@ -2,7 +2,7 @@
 
 from .attention import packed_attention
 from .gather import gather_with_grad, global_mean, rank, world_size
-from .masking import key_of, keyed_generator, num_hidden, random_masking
+from .masking import check_mask_ratio, key_of, keyed_generator, num_hidden, random_masking
 from .packing import PackedTokens, Run, SequenceLayout
 from .patches import grid_size, normalize_patches, patchify, unpatchify
 from .positions import cached_sincos_2d, sincos_1d, sincos_2d
@@ -17,6 +17,7 @@ __all__ = [
     "SequenceLayout",
     "at_least_float32",
     "cached_sincos_2d",
+    "check_mask_ratio",
     "gather_with_grad",
     "global_mean",
     "grid_size",

@@ -24,6 +24,12 @@ def keyed_generator(*parts: int | str) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=key_of(*parts)))
 
 
+def check_mask_ratio(name: str, mask_ratio: float) -> None:
+    """Raises: ValueError with the name if the ratio is outside [0, 1)."""
+    if not 0 <= mask_ratio < 1:
+        raise ValueError(f"{name} must lie in [0, 1), got {mask_ratio}")
+
+
 def num_hidden(lengths: np.ndarray, mask_ratio: float) -> np.ndarray:
     """How many tokens of each sequence to hide.
 
@@ -34,8 +40,7 @@ def num_hidden(lengths: np.ndarray, mask_ratio: float) -> np.ndarray:
     Raises: ValueError if mask_ratio is outside [0, 1) or a length is < 1.
     Source: He et al. 2022, arXiv:2111.06377, section 3 (counts); the bounds for short texts are our choice.
     """
-    if not 0 <= mask_ratio < 1:
-        raise ValueError(f"mask_ratio must lie in [0, 1), got {mask_ratio}")
+    check_mask_ratio("mask_ratio", mask_ratio)
     lengths = np.asarray(lengths, dtype=np.int64)
     if lengths.size and lengths.min() < 1:
         raise ValueError(f"every sequence needs at least one token, got {lengths.min()}")

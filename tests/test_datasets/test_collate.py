@@ -3,6 +3,7 @@
 import pickle
 
 import numpy as np
+import pytest
 import torch
 from helpers.tiny import tiny_pretrainer, tiny_samples
 
@@ -58,3 +59,12 @@ def test_planners_see_the_batch_and_survive_pickling() -> None:
     assert torch.equal(batch["plans"]["cmm"].encode.assemble, again["plans"]["cmm"].encode.assemble)
     assert batch["plans"]["cmm"].decode.layout == again["plans"]["cmm"].decode.layout
     assert torch.equal(batch["plans"]["itm"].noise, again["plans"]["itm"].noise)
+
+
+def test_texts_beyond_the_model_are_refused() -> None:
+    sample = {"key": 1, "sample_id": "a", "words": np.array([3, 4, 9])}
+    PackedCollate(text_limits=(3, 10))([sample])
+    with pytest.raises(ValueError, match="a text of 3 word pieces is longer than model.backbone.max_text_len=2"):
+        PackedCollate(text_limits=(2, 10))([sample])
+    with pytest.raises(ValueError, match="word piece 9 is beyond model.backbone.vocab_size=9"):
+        PackedCollate(text_limits=(3, 9))([sample])

@@ -97,3 +97,12 @@ def test_workers_change_nothing_in_a_resumed_run(data: dict, tmp_path: Path) -> 
     resumed, _ = trained(cfg)
     stop_workers(resumed)
     assert same_tensors(weights(resumed), weights(whole))
+
+
+def test_an_epoch_of_another_length_is_refused(data: dict, tmp_path: Path) -> None:
+    trained(config(data, tmp_path, 2, "epoch_2"))
+    cfg = config(data, tmp_path, 2, "epoch_2", resume=True, load_from=str(tmp_path / "epoch_2.pth"))
+    for loader in cfg["train_dataloader"]["loaders"].values():
+        loader["batch_size"] = 1
+    with pytest.raises(ValueError, match=r"at epoch 2, step 10, but an epoch has \d+ steps now"):
+        trained(cfg)

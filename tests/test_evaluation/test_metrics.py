@@ -59,3 +59,9 @@ def test_linear_probe_chooses_on_val_and_reports_on_test() -> None:
     wrong = (split(0.05)[0], (labels + 1) % 3)
     assert linear_probe(split(0.05), split(0.05), wrong).accuracy == 0.0
     assert linear_probe(split(0.5), split(0.5), split(0.5), strengths=(0.01,)).chosen_c == 0.01
+
+
+def test_features_of_a_diverged_model_are_refused() -> None:
+    ids = torch.arange(2)
+    with pytest.raises(ValueError, match="not finite"):
+        recall_at_k(torch.full((2, 3), torch.nan), torch.ones(2, 3), ids, ids)

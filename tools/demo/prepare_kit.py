@@ -169,18 +169,36 @@ def build(downloads: Path, root: Path, workers: int, progress: Progress) -> dict
     emoji = kit_emoji.read_emoji(downloads / kit_sources.OPENMOJI.file)
     splits = kit_emoji.split_emoji(emoji)
     jobs, pictures = [], {artist: set() for artist in ARTISTS}
-    counts["images"] = {split: dict.fromkeys(ARTISTS, 0) for split in SPLITS}
     for artist, key, content in kit_emoji.read_pictures(downloads, emoji):
         jobs.append((content, root / "images" / splits[key] / artist / f"{key}.png"))
         pictures[artist].add(key)
-        counts["images"][splits[key]][artist] += 1
-    counts.update(write_lists(emoji, splits, pictures, root))
     progress.advance(step)
 
     step = progress.add_task("pictures", total=len(jobs))
     for done in kit_emoji.render_all(jobs, workers):
         progress.advance(step, done)
+    drop_copies(root / "images", pictures)
+    counts.update(write_lists(emoji, splits, pictures, root))
+    counts["images"] = {
+        split: {artist: len(list((root / "images" / split / artist).glob("*.png"))) for artist in ARTISTS}
+        for split in SPLITS
+    }
     return counts
+
+
+def drop_copies(images: Path, pictures: dict[str, set[str]]) -> None:
+    """Take out held-out pictures that a training picture equals to the bit: artists draw some emoji alike.
+
+    Args:
+        images: Folder of the splits.
+        pictures: For each artist, the keys that have a picture; what is taken out is removed here too.
+    """
+    trained = {hashlib.sha256(path.read_bytes()).digest() for path in (images / "train").glob("*/*.png")}
+    for split in ("val", "test"):
+        for path in (images / split).glob("*/*.png"):
+            if hashlib.sha256(path.read_bytes()).digest() in trained:
+                path.unlink()
+                pictures[path.parent.name].discard(path.stem)
 
 
 def is_ready(root: Path, stamp: str) -> bool:

@@ -19,34 +19,39 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 KIT, WORK = "data/kit", "work_dirs/demo"
-PYTHON = "python"
+PREPARE = [f"python tools/demo/fetch_kit.py --root {KIT}", f"python tools/demo/prepare_kit.py --root {KIT}"]
+REPORT = f"python tools/demo/report.py --work-dir {WORK}"
+STAGES = ("stage1", "stage2", "stage2_text_only", "stage3")
 
 
-def sentiment(stage: str, checkpoint: str, *options: str) -> str:
+def with_options(command: str, *options: str) -> str:
+    """The command with what it changes of its config, if anything."""
+    return f"{command} --cfg-options {' '.join(options)}" if options else command
+
+
+def stage_command(stage: str, *options: str) -> str:
+    """Pre-train one stage."""
+    return with_options(f"tools/dist_train.sh configs/demo/{stage}.py 1", *options)
+
+
+def sentiment_command(encoder: str, *options: str) -> str:
     """Fine-tune and test one encoder on fresh or rotten."""
-    hook = f"custom_hooks.1.checkpoint={checkpoint}"
-    return (
-        f"{PYTHON} tools/train.py configs/demo/sentiment.py --test --work-dir {WORK}/sentiment_{stage} "
-        f"--cfg-options {' '.join([hook, *options])}"
-    )
+    command = f"python tools/train.py configs/demo/sentiment.py --test --work-dir {WORK}/sentiment_{encoder}"
+    checkpoint = "None" if encoder == "random" else f"{WORK}/{encoder}"
+    if encoder == "stage1":  # it has not met words yet
+        options = (*options, "'custom_hooks.1.new=[head.*,backbone.text_embed.*]'")
+    return with_options(command, f"custom_hooks.1.checkpoint={checkpoint}", *options)
 
 
-PREPARE = [f"{PYTHON} tools/demo/fetch_kit.py --root {KIT}", f"{PYTHON} tools/demo/prepare_kit.py --root {KIT}"]
-STAGES = {
-    "stage1": "tools/dist_train.sh configs/demo/stage1.py 1",
-    "stage2": "tools/dist_train.sh configs/demo/stage2.py 1",
-    "stage2_text_only": "tools/dist_train.sh configs/demo/stage2_text_only.py 1",
-    "stage3": "tools/dist_train.sh configs/demo/stage3.py 1",
-}
-EVALUATE = [
-    sentiment("random", "None"),
-    sentiment("stage1", f"{WORK}/stage1", "'custom_hooks.1.new=[head.*,backbone.text_embed.*]'"),
-    sentiment("stage2", f"{WORK}/stage2"),
-    sentiment("stage3", f"{WORK}/stage3"),
-    f"{PYTHON} tools/demo/evaluate.py --kit {KIT} --work-dir {WORK}",
-    f"{PYTHON} tools/demo/examples.py --kit {KIT} --work-dir {WORK}",
-]
-REPORT = f"{PYTHON} tools/demo/report.py --work-dir {WORK}"
+def main_commands(seed: int) -> list[str]:
+    """Everything between the data and the report."""
+    options = [f"randomness.seed={seed}"] if seed else []
+    return [
+        *(stage_command(stage, *options) for stage in STAGES),
+        *(sentiment_command(encoder, *options) for encoder in ("random", "stage1", "stage2", "stage3")),
+        f"python tools/demo/evaluate.py --kit {KIT} --work-dir {WORK}",
+        f"python tools/demo/examples.py --kit {KIT} --work-dir {WORK}",
+    ]
 
 
 def run(command: str) -> float:
@@ -67,28 +72,39 @@ def run(command: str) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fresh", action="store_true", help="forget what an earlier run finished")
+    parser.add_argument("--seed", type=int, default=0, help="another draw of order, masks and weights")
     args = parser.parse_args()
     work = ROOT / WORK
     work.mkdir(parents=True, exist_ok=True)
     done_file = work / "done.json"
     done = {} if args.fresh or not done_file.exists() else json.loads(done_file.read_text())
 
-    commands = [*PREPARE, *STAGES.values(), *EVALUATE]
-    for number, command in enumerate(commands, 1):
-        if command in done:
-            print(f"[{number}/{len(commands) + 1}] done before in {done[command]:.0f} s: {command}", flush=True)
+    commands = main_commands(args.seed)
+    listed = [*PREPARE, *commands, REPORT]
+    seconds = 0.0
+    for number, command in enumerate(listed, 1):
+        if command in done and command in commands:
+            print(f"[{number}/{len(listed)}] done before in {done[command]:.0f} s: {command}", flush=True)
             continue
-        print(f"\n[{number}/{len(commands) + 1}] $ {command}", flush=True)
-        done = {earlier: done[earlier] for earlier in commands[: number - 1]}  # what comes after is to be done again
-        done[command] = run(command)
-        done_file.write_text(json.dumps(done, indent=1))
+        if command == REPORT:
+            write_facts(
+                work, listed, seconds + sum(done.values()), {s: done[c] for s, c in zip(STAGES, commands, strict=False)}
+            )
+        print(f"\n[{number}/{len(listed)}] $ {command}", flush=True)
+        took = run(command)
+        if command in commands:
+            earlier = commands[: commands.index(command)]
+            done = {other: done[other] for other in earlier} | {command: took}  # what comes after is to be done again
+            done_file.write_text(json.dumps(done, indent=1))
+        else:
+            seconds += took
+    print(f"\n{(seconds + sum(done.values())) / 60:.1f} minutes in all. Open {work / 'report.html'}")
 
-    stages = {stage: done[command] for stage, command in STAGES.items()}
-    (work / "timing.json").write_text(json.dumps({"seconds": sum(done.values()), "stages": stages}))
-    (work / "commands.json").write_text(json.dumps([*commands, REPORT]))
-    print(f"\n[{len(commands) + 1}/{len(commands) + 1}] $ {REPORT}", flush=True)
-    run(REPORT)
-    print(f"\n{sum(done.values()) / 60:.1f} minutes in all. Open {work / 'report.html'}")
+
+def write_facts(work: Path, commands: list[str], seconds: float, stages: dict[str, float]) -> None:
+    """What the report says about the run itself."""
+    (work / "timing.json").write_text(json.dumps({"seconds": seconds, "stages": stages}))
+    (work / "commands.json").write_text(json.dumps(commands))
 
 
 if __name__ == "__main__":

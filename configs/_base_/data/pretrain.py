@@ -1,4 +1,4 @@
-"""The paper's pre-training data (MoMo 3.4, 3.6). docs/data.md says where each comes from."""
+"""The paper's pre-training data (MoMo 3.4, 3.6), where the readers expect it."""
 
 _load = dict(type="LoadImage")
 # 'Random resizing and cropping as the only augmentation' in stages 1 and 2; the scale is MAE's.

@@ -57,6 +57,10 @@ class GlobalContrastiveLoss(nn.Module):
         """Shapes: image_features, text_features (B, D), unit length, row i of each a pair."""
         if self.training:
             self.clamp_scale()
+        with torch.autocast(image_features.device.type, enabled=False):
+            return self._in_full_precision(at_least_float32(image_features), at_least_float32(text_features))
+
+    def _in_full_precision(self, image_features: Tensor, text_features: Tensor) -> ContrastiveOutput:
         scale = self.logit_scale.exp()
         loss = global_contrastive_loss(image_features, text_features, scale)
         similarity = at_least_float32(scale * image_features @ text_features.T).detach()

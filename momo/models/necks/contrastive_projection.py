@@ -18,9 +18,8 @@ class ContrastiveProjection(nn.Module):
     Args:
         embed_dim: Width of the encoder.
         out_dim: Width of the shared space; None keeps the encoder's.
-        pooling: 'cls' takes the [CLS] token (MoMo 3.6); 'mean' the mean of the other tokens, which learns sooner in
-        short
-            runs.
+        pooling: 'cls' takes the [CLS] token (MoMo 3.6); 'mean' the mean of the other tokens, which learns
+            sooner in short runs.
     Raises: ValueError for another pooling.
     Source: FLAVA's contrastive head (the paper gives none).
     """

@@ -39,6 +39,8 @@ class Objective(nn.Module):
 
     guide: str | None = None
     decoder: str | None = None
+    decoder_outputs: tuple[str, ...] = ()  # what its decoder must predict
+    gives_similarity = False  # whether it can guide others
 
     def planner(self, patch_size: int, salt: str) -> Planner:
         """A picklable function that draws this objective's masks and tables for a collated batch, on the host.

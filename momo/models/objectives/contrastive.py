@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from momo.models.losses import GlobalContrastiveLoss
 from momo.models.necks import ContrastiveProjection
-from momo.ops import EncodePlan, plan_sequences
+from momo.ops import EncodePlan, check_mask_ratio, plan_sequences
 from momo.registry import MODELS
 
 from .base import Batch, Objective, ObjectiveResult, Request
@@ -44,6 +44,8 @@ class ITC(Objective):
     Source: MoMo Eq. 4.
     """
 
+    gives_similarity = True
+
     def __init__(
         self,
         embed_dim: int = 768,
@@ -55,6 +57,7 @@ class ITC(Objective):
         loss_weight: float = 1.0,
     ) -> None:
         super().__init__()
+        check_mask_ratio("ITC.image_mask_ratio", image_mask_ratio)
         self.image_mask_ratio, self.loss_weight = image_mask_ratio, loss_weight
         self.neck = ContrastiveProjection(embed_dim, projection_dim, pooling)
         self.contrastive = GlobalContrastiveLoss(init_scale, max_scale)

@@ -14,6 +14,7 @@ from momo.ops import (
     DecodePlan,
     EncodePlan,
     PackedTokens,
+    check_mask_ratio,
     grid_size,
     keyed_generator,
     patchify,
@@ -116,10 +117,13 @@ class MIM(_MaskedModeling):
     Source: MoMo Eq. 1.
     """
 
+    decoder_outputs = ("pixels",)
+
     def __init__(
         self, decoder: str, mask_ratio: float = 0.75, norm_pix: bool = False, loss_weight: float = 1.0
     ) -> None:
         super().__init__(decoder, norm_pix, loss_weight)
+        check_mask_ratio("MIM.mask_ratio", mask_ratio)
         self.image_mask_ratio = mask_ratio
 
     def request(self, backbone, batch, plan, similarity) -> Request:
@@ -136,8 +140,11 @@ class MLM(_MaskedModeling):
     Source: MoMo Eq. 2.
     """
 
+    decoder_outputs = ("tokens",)
+
     def __init__(self, decoder: str, mask_ratio: float = 0.15, loss_weight: float = 1.0) -> None:
         super().__init__(decoder, loss_weight=loss_weight)
+        check_mask_ratio("MLM.mask_ratio", mask_ratio)
         self.text_mask_ratio = mask_ratio
 
     def request(self, backbone, batch, plan, similarity) -> Request:
@@ -156,6 +163,8 @@ class CMM(_MaskedModeling):
     Source: MoMo Eq. 3.
     """
 
+    decoder_outputs = ("pixels", "tokens")
+
     def __init__(
         self,
         decoder: str,
@@ -166,6 +175,8 @@ class CMM(_MaskedModeling):
         loss_weight: float = 1.0,
     ) -> None:
         super().__init__(decoder, norm_pix, loss_weight)
+        check_mask_ratio("CMM.image_mask_ratio", image_mask_ratio)
+        check_mask_ratio("CMM.text_mask_ratio", text_mask_ratio)
         self.image_mask_ratio, self.text_mask_ratio, self.max_pairs = image_mask_ratio, text_mask_ratio, max_pairs
 
     def request(self, backbone, batch, plan, similarity) -> Request:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from momo.models.losses import MatchingLoss, draw_negatives
-from momo.ops import keyed_generator, plan_pairs
+from momo.ops import check_mask_ratio, keyed_generator, plan_pairs
 from momo.registry import MODELS
 
 from .base import Batch, Objective, ObjectiveResult, Request
@@ -76,6 +76,7 @@ class ITM(Objective):
         loss_weight: float = 1.0,
     ) -> None:
         super().__init__()
+        check_mask_ratio("ITM.image_mask_ratio", image_mask_ratio)
         self.max_pairs = max_pairs
         self.guide, self.image_mask_ratio, self.loss_weight = guide, image_mask_ratio, loss_weight
         self.head = nn.Linear(embed_dim, 2)

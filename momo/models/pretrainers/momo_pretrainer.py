@@ -58,15 +58,21 @@ class MoMoPretrainer(BaseModel):
     def _check_references(self) -> None:
         for modality, table in self.objectives.items():
             for name, objective in table.items():
-                if objective.decoder is not None and objective.decoder not in self.decoders:
-                    known = sorted(self.decoders)
-                    raise ValueError(
-                        f"objectives.{modality}.{name}.decoder={objective.decoder!r} is not one of {known}"
-                    )
-                if objective.guide is not None and objective.guide not in table:
-                    raise ValueError(
-                        f"objectives.{modality}.{name}.guide={objective.guide!r} is not one of {list(table)}"
-                    )
+                self._check_decoder(f"objectives.{modality}.{name}.decoder", objective)
+                guides = [other for other in table if table[other].gives_similarity]
+                if objective.guide is not None and objective.guide not in guides:
+                    raise ValueError(f"objectives.{modality}.{name}.guide={objective.guide!r} is not one of {guides}")
+
+    def _check_decoder(self, key: str, objective: Objective) -> None:
+        if objective.decoder is None:
+            return
+        if objective.decoder not in self.decoders:
+            raise ValueError(f"{key}={objective.decoder!r} is not one of {sorted(self.decoders)}")
+        lacking = set(objective.decoder_outputs) - set(self.decoders[objective.decoder].outputs)
+        if lacking:
+            raise ValueError(f"{key}={objective.decoder!r}: that decoder's outputs lack {sorted(lacking)}")
+        if "tokens" in objective.decoder_outputs and self.backbone.text_embed is None:
+            raise ValueError(f"{key}: predicting words needs model.backbone.vocab_size above 0")
 
     @property
     def modalities(self) -> tuple[str, ...]:
