@@ -23,7 +23,7 @@ train_dataloader = dict(
 val_dataloader = dict(batch_size=64, loaders=dict(text=dict(dataset=dict(file=f"{_root}/val.tsv", **_table))))
 test_dataloader = dict(batch_size=64, loaders=dict(text=dict(dataset=dict(file=f"{_root}/test.tsv", **_table))))
 find_unused_parameters = True  # no image comes by, and the encoder has its embedding
-train_cfg = dict(type="MultiModalTrainLoop", max_epochs=2)
+train_cfg = dict(type="MultiModalTrainLoop", max_epochs=1)
 val_cfg = dict(type="MultiModalValLoop")
 test_cfg = dict(type="MultiModalTestLoop")
 val_evaluator = dict(type="Classification", scores=["accuracy"])

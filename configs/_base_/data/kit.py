@@ -11,7 +11,7 @@ _train = dict(
         dataset=dict(type="ImageFolder", root=f"{_root}/images/train", pipeline=[_load, _crop]),
     ),
     text=dict(
-        batch_size=32,
+        batch_size=48,
         dataset=dict(type="TextCorpus", files=[f"{_root}/text/train/*.txt"], pipeline=[_tokenize]),
     ),
     image_text=dict(
