@@ -13,7 +13,7 @@ _tokenize = dict(type="Tokenize", tokenizer="data/kit/tokenizer", max_len=64)
 _table = dict(type="TextTable", pipeline=[_tokenize])
 _root = "data/kit/sentiment"
 
-model = dict(type="TextClassifier", backbone=dict(type="MoMoViT", **_backbone), num_classes=2)
+model = dict(type="TextClassifier", backbone=dict(type="MoMoViT", **_backbone), num_classes=2, pooling="mean")
 train_dataloader = dict(
     primary="text",
     batch_size=32,
@@ -31,7 +31,7 @@ test_evaluator = val_evaluator
 optim_wrapper = dict(
     type="OptimWrapper",
     constructor="DecayMatricesOnly",
-    optimizer=dict(type="AdamW", lr=5e-4, betas=(0.9, 0.98), weight_decay=0.1, fused=True),
+    optimizer=dict(type="AdamW", lr=1e-3, betas=(0.9, 0.98), weight_decay=0.1, fused=True),
     clip_grad=dict(max_norm=1.0),
 )
 param_scheduler = [

@@ -8,26 +8,34 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from momo.models.necks import pooling_by_name
 from momo.registry import MODELS
 
 
 @MODELS.register_module()
 class TextClassifier(BaseModel):
-    """A linear classifier on the [CLS] of a whole text; encoder and classifier are trained together (MoMo 3.3).
+    """A linear classifier on a whole text's features; encoder and classifier are trained together (MoMo 3.3).
 
     Args:
         backbone: Config of the encoder.
         num_classes: Labels are 0 to num_classes - 1.
-        dropout: On [CLS], before the classifier.
+        pooling: 'cls' or 'mean', see ContrastiveProjection.
+        dropout: On the pooled features, before the classifier.
     """
 
     modalities = ("text",)
 
     def __init__(
-        self, backbone: dict, num_classes: int, dropout: float = 0.1, init_cfg: dict | list | None = None
+        self,
+        backbone: dict,
+        num_classes: int,
+        pooling: str = "cls",
+        dropout: float = 0.1,
+        init_cfg: dict | list | None = None,
     ) -> None:
         super().__init__(MODELS.build(dict(type="MoMoDataPreprocessor")), init_cfg)
         self.backbone = MODELS.build(backbone)
+        self.pool = pooling_by_name(pooling)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(self.backbone.embed_dim, num_classes)
         nn.init.normal_(self.head.weight, std=0.02)
@@ -43,7 +51,7 @@ class TextClassifier(BaseModel):
         """With mode 'tensor' logits (B, classes), with 'loss' losses, with 'predict' a dict a sample: score, label."""
         batch = inputs["text"]
         encoded = self.backbone.encode_texts(batch["words"], batch["positions"], batch["word_counts"])
-        logits = self.head(self.dropout(encoded.first()))
+        logits = self.head(self.dropout(self.pool(encoded)))
         if mode == "tensor":
             return logits
         if mode == "loss":

@@ -1,3 +1,3 @@
-from .contrastive_projection import ContrastiveProjection
+from .contrastive_projection import ContrastiveProjection, pooling_by_name
 
-__all__ = ["ContrastiveProjection"]
+__all__ = ["ContrastiveProjection", "pooling_by_name"]

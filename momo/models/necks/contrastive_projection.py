@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -9,6 +11,16 @@ from momo.ops import PackedTokens, at_least_float32
 from momo.registry import MODELS
 
 POOLINGS = {"cls": PackedTokens.first, "mean": PackedTokens.mean}
+
+
+def pooling_by_name(pooling: str) -> Callable[[PackedTokens], Tensor]:
+    """From encoded sequences to one vector each: 'cls' or 'mean'.
+
+    Raises: ValueError for another name.
+    """
+    if pooling not in POOLINGS:
+        raise ValueError(f"pooling={pooling!r} is unknown; choose one of {sorted(POOLINGS)}")
+    return POOLINGS[pooling]
 
 
 @MODELS.register_module()
@@ -26,9 +38,7 @@ class ContrastiveProjection(nn.Module):
 
     def __init__(self, embed_dim: int = 768, out_dim: int | None = None, pooling: str = "cls") -> None:
         super().__init__()
-        if pooling not in POOLINGS:
-            raise ValueError(f"pooling={pooling!r} is unknown; choose one of {sorted(POOLINGS)}")
-        self.pool = POOLINGS[pooling]
+        self.pool = pooling_by_name(pooling)
         out_dim = out_dim or embed_dim
         self.image = nn.Linear(embed_dim, out_dim)
         self.text = nn.Linear(embed_dim, out_dim)
