@@ -23,7 +23,6 @@ class LoadImage:
 
     16 bits are scaled to 8; of an animation the first picture is taken.
 
-
     Raises: ValueError naming the file if it cannot be decoded.
     """
 
@@ -94,10 +93,10 @@ class Tokenize:
     The encoder adds its own [CLS]. A text of more than `max_len` pieces is read through a window whose place is drawn
     from the sample's key, so that over epochs all of it is seen. A text without any piece becomes one [UNK].
 
-    Raises: ValueError naming the sample if its text is not a string.
     Args:
         tokenizer: Folder of a BERT tokenizer.
         max_len: Longest text in word pieces (MoMo 3.6 names none; our choice: 512 for documents, 64 for captions).
+    Raises: ValueError naming the sample if its text is not a string.
     """
 
     def __init__(self, tokenizer: str, max_len: int = 512) -> None:
