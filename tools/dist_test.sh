@@ -9,5 +9,5 @@ source "$(dirname "${BASH_SOURCE[0]}")/dist_common.sh"
 config=$1 checkpoint=$2 nproc=$3
 shift 3
 [[ -f "$config" ]] || fail "$config: there is no such config file"
-[[ -f "$checkpoint" ]] || fail "$checkpoint: there is no such checkpoint"
+[[ -e "$checkpoint" ]] || fail "$checkpoint: there is no such checkpoint"
 launch test.py "$nproc" "$config" "$checkpoint" "$@"

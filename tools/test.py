@@ -1,4 +1,4 @@
-"""Evaluate a checkpoint with the test settings of its config.
+"""Evaluate a checkpoint with the test settings of a config: its own, or another that takes its weights.
 
 python tools/test.py configs/demo/sentiment.py work_dirs/demo/sentiment_stage3/epoch_1.pth
 tools/dist_test.sh configs/demo/sentiment.py work_dirs/demo/sentiment_stage3/epoch_1.pth 8
@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
 from mmengine.runner import Runner
 
+from momo.engine.checkpoint import find_checkpoint, require_all_weights
 from momo.engine.config_check import ConfigError
-from momo.engine.launch import add_arguments, load_config, require_test, set_up_distributed
+from momo.engine.launch import add_arguments, load_config, require_test, set_up_distributed, write_metrics
+from momo.engine.train_loop import unwrap
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", help="config file")
-    parser.add_argument("checkpoint", help="weights to evaluate")
+    parser.add_argument("checkpoint", help="weights to evaluate: a file, or a work_dir whose newest counts")
     add_arguments(parser)
     return parser.parse_args()
 
@@ -28,11 +29,14 @@ def main() -> None:
     args = parse_args()
     cfg = load_config(args.config, args.cfg_options, launcher=args.launcher, work_dir=args.work_dir)
     require_test(cfg)
-    if not Path(args.checkpoint).is_file():
-        raise FileNotFoundError(f"{args.checkpoint}: there is no such checkpoint")
-    cfg.load_from, cfg.resume = args.checkpoint, False
+    path = find_checkpoint(args.checkpoint)
+    if path is None:
+        raise FileNotFoundError(f"{args.checkpoint}: there is no such checkpoint, and no work_dir that has one")
+    cfg.load_from, cfg.resume = str(path), False
     set_up_distributed(cfg)
-    Runner.from_cfg(cfg).test()
+    runner = Runner.from_cfg(cfg)
+    require_all_weights(unwrap(runner.model), path)
+    write_metrics(args.out, runner.test())
 
 
 if __name__ == "__main__":

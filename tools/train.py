@@ -16,7 +16,14 @@ from pathlib import Path
 from mmengine.runner import Runner
 
 from momo.engine.config_check import ConfigError
-from momo.engine.launch import add_arguments, enable_amp, load_config, require_test, set_up_distributed
+from momo.engine.launch import (
+    add_arguments,
+    enable_amp,
+    load_config,
+    require_test,
+    set_up_distributed,
+    write_metrics,
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -40,6 +47,8 @@ def main() -> None:
     cfg = load_config(args.config, args.cfg_options, launcher=args.launcher, work_dir=args.work_dir)
     if args.test:
         require_test(cfg)
+    elif args.out:
+        raise ConfigError("--out takes the figures of a test: give --test too")
     if args.resume is not None:
         cfg.resume = True
         cfg.load_from = None if args.resume == "auto" else args.resume
@@ -51,7 +60,7 @@ def main() -> None:
     runner = Runner.from_cfg(cfg)
     runner.train()
     if args.test:
-        runner.test()
+        write_metrics(args.out, runner.test())
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from momo.registry import HOOKS
 
@@ -74,7 +74,7 @@ def read_plain(path: str | Path, map_location: str | torch.device | None = "cpu"
 @CheckpointLoader.register_scheme(prefixes="", force=True)
 def _load_local(filename: str, map_location: str | torch.device | None = None) -> Any:
     """Local files, wherever MMEngine loads or resumes: its own loader unpickles what it cannot read as plain data."""
-    return read_plain(filename, map_location)
+    return load_weights(filename) if str(filename).endswith(".safetensors") else read_plain(filename, map_location)
 
 
 def load_weights(path: str | Path) -> dict[str, Tensor]:
@@ -93,3 +93,21 @@ def load_weights(path: str | Path) -> dict[str, Tensor]:
     if not isinstance(weights, dict) or not any(isinstance(value, Tensor) for value in weights.values()):
         raise ValueError(f"{path} holds no weights")
     return {name.removeprefix("module."): value for name, value in weights.items() if isinstance(value, Tensor)}
+
+
+def require_all_weights(model: nn.Module, path: str | Path) -> None:
+    """Refuse to evaluate a model that a checkpoint does not fill; MMEngine would only log what it lacks.
+
+    Weights that the checkpoint has beyond the model's, such as decoders, are no matter.
+
+    Raises: ValueError naming the weights that are missing or of another shape.
+    """
+    weights, own = load_weights(path), model.state_dict()
+    problems = [
+        f"  {name}: {'has another shape' if name in weights else 'is missing'}"
+        for name, value in own.items()
+        if name not in weights or weights[name].shape != value.shape
+    ]
+    if problems:
+        shown = "\n".join(problems[:20]) + (f"\n  ... {len(problems) - 20} more" if len(problems) > 20 else "")
+        raise ValueError(f"{path} does not fill the model of this config:\n{shown}")

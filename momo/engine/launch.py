@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import json
 import os
 import subprocess
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from mmengine.utils import import_modules_from_strings
 
 from momo.engine.config_check import ConfigError, check_config
 from momo.engine.distributed import MoMoDistributedDataParallel
+from momo.ops import rank
 from momo.stack import check_stack
 
 LAUNCHERS = ("none", "pytorch", "slurm")
@@ -33,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="change settings of the config, such as train_dataloader.batch_size=8 'model.backbone.out_indices=[3,7]'",
     )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the figures of the test as JSON")
 
 
 def load_config(
@@ -70,6 +73,14 @@ def require_test(cfg: Config) -> None:
     """Raises: ConfigError if `cfg` has nothing to evaluate with."""
     if cfg.get("test_cfg") is None:
         raise ConfigError(f"{cfg.filename} has no test_dataloader, test_cfg and test_evaluator to evaluate with")
+
+
+def write_metrics(path: Path | None, metrics: Mapping[str, Any]) -> None:
+    """Write what a test measured as JSON, from the first process only; None writes nothing."""
+    if path is None or rank() > 0:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({name: float(value) for name, value in metrics.items()}, indent=1) + "\n")
 
 
 def default_work_dir(config: str) -> str:

@@ -10,10 +10,12 @@ import pytest
 import torch
 from helpers.run import build_runner, run_config, write_data
 from mmengine.logging import HistoryBuffer
+from mmengine.runner import CheckpointLoader
 from safetensors.torch import save_file
+from torch import nn
 
 from momo.engine import PlainCheckpointHook
-from momo.engine.checkpoint import find_checkpoint, load_weights
+from momo.engine.checkpoint import find_checkpoint, load_weights, require_all_weights
 
 pytestmark = pytest.mark.usefixtures("unformatted_configs")
 SUFFIXES = ["pth", pytest.param("safetensors")]
@@ -139,3 +141,28 @@ def test_numbers_of_numpy_do_not_stand_in_the_way(tmp_path: Path) -> None:
     assert isinstance(restored, HistoryBuffer)
     assert [column.tolist() for column in restored.data] == [[0.5, 0.25], [1, 2]]
     assert restored.max_length == 10 and restored.mean(2) == buffer.mean(2)
+
+
+def test_mmengine_loads_safetensors(tmp_path: Path) -> None:
+    save_file(WEIGHTS, tmp_path / "weights.safetensors")
+    assert same(CheckpointLoader.load_checkpoint(str(tmp_path / "weights.safetensors")))
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda weights: weights.pop("0.bias"), "0.bias: is missing"),
+        (lambda weights: weights.update({"0.bias": torch.ones(5)}), "0.bias: has another shape"),
+        (lambda weights: weights.update({"decoders.text": torch.ones(5)}), None),
+    ],
+)
+def test_a_model_is_filled_whole_or_not_evaluated(tmp_path: Path, change, problem: str | None) -> None:
+    model = nn.Sequential(nn.Linear(2, 3))
+    weights = dict(model.state_dict())
+    change(weights)
+    torch.save({"state_dict": weights}, tmp_path / "weights.pth")
+    if problem is None:
+        require_all_weights(model, tmp_path / "weights.pth")
+    else:
+        with pytest.raises(ValueError, match=f"weights.pth does not fill(.|\n)*{problem}$"):
+            require_all_weights(model, tmp_path / "weights.pth")

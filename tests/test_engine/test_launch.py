@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
@@ -199,3 +201,12 @@ def test_two_processes_on_a_cpu_train_one_model(tmp_path):
     # one step of SGD on the mean of 0..7
     lines = [line for line in result.stdout.splitlines() if line.startswith("rank")]
     assert sorted(lines) == [f"rank {rank} MoMoDistributedDataParallel -3.5" for rank in (0, 1)], result.stderr
+
+
+def test_metrics_are_written_once_as_json(tmp_path, monkeypatch):
+    launch.write_metrics(None, {"accuracy": 0.5})
+    launch.write_metrics(tmp_path / "a" / "out.json", {"accuracy": np.float32(0.5), "tr@1": torch.tensor(0.25)})
+    assert json.loads((tmp_path / "a" / "out.json").read_text()) == {"accuracy": 0.5, "tr@1": 0.25}
+    monkeypatch.setattr(launch, "rank", lambda: 1)
+    launch.write_metrics(tmp_path / "other.json", {"accuracy": 0.5})
+    assert not (tmp_path / "other.json").exists()
