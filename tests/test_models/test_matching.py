@@ -3,12 +3,14 @@
 from unittest import mock
 
 import numpy as np
+import pytest
 import torch
 from helpers.tiny import preprocessed, tiny_pretrainer, tiny_samples
 
 from momo.datasets import PackedCollate
 from momo.models import MoMoPretrainer
 from momo.models.objectives.matching import mismatched_pairs
+from momo.registry import MODELS
 
 TABLE = {"image_text": {"itc": dict(type="ITC"), "itm": dict(type="ITM")}}
 
@@ -153,3 +155,10 @@ def test_accuracy_counts_right_answers() -> None:
     for bias, expected in (([0.0, 1.0], 1 / 3), ([1.0, 0.0], 2 / 3)):  # always 'match'; never
         head.bias.data = torch.tensor(bias)
         assert model({"image_text": batch})["image_text/itm_accuracy"].item() == torch.tensor(expected).item()
+
+
+@pytest.mark.parametrize("objective", ["CMM", "ITM"])
+def test_max_pairs_below_one_is_refused(objective: str) -> None:
+    settings = dict(decoder="cross_modal") if objective == "CMM" else {}
+    with pytest.raises(ValueError, match=f"{objective}.max_pairs must be at least 1, or None for all pairs, got 0"):
+        MODELS.build(dict(type=objective, max_pairs=0, **settings))

@@ -66,6 +66,7 @@ class _Sections(ConfigWalk):
         for key, value in cfg.items():
             if value is not None and key in schema.TOP_LEVEL.parameters:
                 self.section(key, value)
+        self.schedule_within_training(cfg)
         return self.problems
 
     def complete(self, cfg: dict) -> None:
@@ -77,6 +78,18 @@ class _Sections(ConfigWalk):
             for key in group:
                 if present and key not in present:
                     self.report(key, f"is missing, while there is {' and '.join(present)}")
+
+    def schedule_within_training(self, cfg: dict) -> None:
+        """A scheduler of epochs that would begin when training is over; MMEngine's own message names no key."""
+        schedulers, train_cfg = cfg.get("param_scheduler"), cfg.get("train_cfg")
+        if not isinstance(schedulers, list) or not isinstance(train_cfg, Mapping):
+            return
+        last = train_cfg.get("max_epochs")
+        for index, scheduler in enumerate(schedulers):
+            begin = scheduler.get("begin", 0) if isinstance(scheduler, Mapping) else 0
+            in_epochs = isinstance(begin, (int, float)) and isinstance(last, int) and scheduler.get("by_epoch", True)
+            if in_epochs and begin >= last:
+                self.report(f"param_scheduler.{index}.begin", f"{begin} is past the end of train_cfg.max_epochs={last}")
 
     def section(self, key: str, value: Any) -> None:
         """One top-level entry that is not None."""

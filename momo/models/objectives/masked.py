@@ -32,6 +32,14 @@ class MaskedPlan(NamedTuple):
     decode: DecodePlan
 
 
+def check_max_pairs(name: str, max_pairs: int | None) -> None:
+    """Raises: ValueError with the name if it is below 1."""
+    if max_pairs is not None and max_pairs < 1:
+        raise ValueError(
+            f"{name} must be at least 1, or None for all pairs, got {max_pairs}; delete the objective to switch it off"
+        )
+
+
 def choose_pairs(batch: Batch, max_pairs: int | None) -> np.ndarray:
     """Places of at most `max_pairs` samples of a batch, None for all; random, because the keys that decide are."""
     return np.sort(np.argsort(batch["keys"], kind="stable")[:max_pairs])
@@ -177,6 +185,7 @@ class CMM(_MaskedModeling):
         super().__init__(decoder, norm_pix, loss_weight)
         check_mask_ratio("CMM.image_mask_ratio", image_mask_ratio)
         check_mask_ratio("CMM.text_mask_ratio", text_mask_ratio)
+        check_max_pairs("CMM.max_pairs", max_pairs)
         self.image_mask_ratio, self.text_mask_ratio, self.max_pairs = image_mask_ratio, text_mask_ratio, max_pairs
 
     def request(self, backbone, batch, plan, similarity) -> Request:

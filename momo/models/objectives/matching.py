@@ -14,7 +14,7 @@ from momo.ops import check_mask_ratio, keyed_generator, plan_pairs
 from momo.registry import MODELS
 
 from .base import Batch, Objective, ObjectiveResult, Request
-from .masked import MaskPlanner, choose_pairs
+from .masked import MaskPlanner, check_max_pairs, choose_pairs
 
 
 class ITMPlan(NamedTuple):
@@ -77,6 +77,7 @@ class ITM(Objective):
     ) -> None:
         super().__init__()
         check_mask_ratio("ITM.image_mask_ratio", image_mask_ratio)
+        check_max_pairs("ITM.max_pairs", max_pairs)
         self.max_pairs = max_pairs
         self.guide, self.image_mask_ratio, self.loss_weight = guide, image_mask_ratio, loss_weight
         self.head = nn.Linear(embed_dim, 2)
