@@ -43,7 +43,7 @@ custom_hooks = [
     dict(
         type="StageHook",
         checkpoint="work_dirs/demo/stage3",
-        made_by="tools/dist_train.sh configs/demo/stage3.py 1",
+        made_by="tools/dist_train.sh configs/demo/stage3.py 2",
         new=["head.*"],
         unused=["decoders.*", "objectives.*"],
     ),
