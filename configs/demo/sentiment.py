@@ -23,7 +23,7 @@ train_dataloader = dict(
 val_dataloader = dict(batch_size=64, loaders=dict(text=dict(dataset=dict(file=f"{_root}/val.tsv", **_table))))
 test_dataloader = dict(batch_size=64, loaders=dict(text=dict(dataset=dict(file=f"{_root}/test.tsv", **_table))))
 find_unused_parameters = True  # no image comes by, and the encoder has its embedding
-train_cfg = dict(type="MultiModalTrainLoop", max_epochs=1)
+train_cfg = dict(type="MultiModalTrainLoop", max_epochs=2)
 val_cfg = dict(type="MultiModalValLoop")
 test_cfg = dict(type="MultiModalTestLoop")
 val_evaluator = dict(type="Classification", scores=["accuracy"])
@@ -31,7 +31,7 @@ test_evaluator = val_evaluator
 optim_wrapper = dict(
     type="OptimWrapper",
     constructor="DecayMatricesOnly",
-    optimizer=dict(type="AdamW", lr=1e-3, betas=(0.9, 0.98), weight_decay=0.1, fused=True),
+    optimizer=dict(type="AdamW", lr=5e-4, betas=(0.9, 0.98), weight_decay=0.1, fused=True),
     clip_grad=dict(max_norm=1.0),
 )
 param_scheduler = [

@@ -2,7 +2,7 @@
 
 tools/dist_train.sh configs/demo/stage3.py 2
 
-Two processes with a core each take a step 15% sooner than one with both. Batches are those of a process: 128 pairs in all.
+Two processes with a core each take a step 15% sooner than one with both. Batches are a process's: 128 pairs in all.
 """
 
 from mmengine.config import read_base
@@ -19,7 +19,7 @@ model["backbone"].update(_backbone)
 for _name in ("text", "cross_modal"):
     model["decoders"][_name].update(_decoder)
 model["objectives"]["image_text"]["cmm"].update(max_pairs=16)
-model["objectives"]["image_text"]["itc"].update(image_mask_ratio=0.5, pooling="mean")
+model["objectives"]["image_text"]["itc"].update(image_mask_ratio=0.25, pooling="mean")
 model["objectives"]["image_text"]["itm"].update(max_pairs=8)
 train_dataloader = dict(
     primary="image_text",

@@ -8,9 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from momo.models import ITC, MoMoPretrainer
-
-from .objectives import find_objective
+from momo.models import MoMoPretrainer
+from momo.models.downstream import image_features, text_features
 
 
 def pack_texts(texts: Sequence[str], tokenizer, max_len: int) -> tuple[Tensor, Tensor, np.ndarray]:
@@ -29,12 +28,10 @@ def embed_images(model: MoMoPretrainer, images: Iterable[Tensor], batch_size: in
     Raises: ValueError if the model has no contrastive objective (that is, before stage 3).
     Shapes: images, each (3, H, W) uint8, all of one size; the result is (N, D) on the CPU.
     """
-    neck, images = find_objective(model, ITC).objective.neck, list(images)
-    features = []
+    images, features = list(images), []
     for first in range(0, len(images), batch_size):
         batch = torch.stack(images[first : first + batch_size]).to(model.backbone.cls_token.device)
-        encoded = model.backbone.encode_images(model.data_preprocessor.normalize(batch))
-        features.append(neck.project_image(encoded).cpu())
+        features.append(image_features(model, model.data_preprocessor.normalize(batch)).cpu())
     return torch.cat(features)
 
 
@@ -46,12 +43,10 @@ def embed_texts(model: MoMoPretrainer, texts: Sequence[str], tokenizer, batch_si
         tokenizer: As `momo.datasets.load_tokenizer` returns it.
     Shapes: the result is (N, D) on the CPU.
     """
-    neck, device = find_objective(model, ITC).objective.neck, model.backbone.cls_token.device
-    features = []
+    device, features = model.backbone.cls_token.device, []
     for first in range(0, len(texts), batch_size):
         words, positions, counts = pack_texts(
             texts[first : first + batch_size], tokenizer, model.backbone.text_embed.max_len
         )
-        encoded = model.backbone.encode_texts(words.to(device), positions.to(device), counts)
-        features.append(neck.project_text(encoded).cpu())
+        features.append(text_features(model, words.to(device), positions.to(device), counts).cpu())
     return torch.cat(features)

@@ -12,10 +12,10 @@ from torch import Tensor
 from momo.models import CMM, MLM, MoMoPretrainer
 from momo.models.objectives.base import Batch
 from momo.models.objectives.masked import MaskedPlan
+from momo.models.pretrainers import Found, find_objective
 from momo.ops import grid_size, plan_sequences
 
 from .embed import pack_texts
-from .objectives import Found, find_objective
 
 
 class Guess(NamedTuple):

@@ -9,9 +9,8 @@ from torch import Tensor
 
 from momo.models import MIM, MoMoPretrainer
 from momo.models.objectives.base import Batch
+from momo.models.pretrainers import find_objective
 from momo.ops import grid_size, patchify, unpatchify
-
-from .objectives import find_objective
 
 
 class Reconstruction(NamedTuple):

@@ -2,19 +2,23 @@
 
 from .checkpoint import PlainCheckpointHook
 from .distributed import MoMoDistributedDataParallel
+from .linear_probe_loop import LinearProbeLoop
 from .optim import DecayMatricesOnly
 from .progress_hook import ProgressHook
+from .retrieval_loop import RetrievalLoop
 from .stage_hook import StageHook
 from .train_loop import MultiModalTrainLoop
 from .val_loop import MultiModalTestLoop, MultiModalValLoop
 
 __all__ = [
     "DecayMatricesOnly",
+    "LinearProbeLoop",
     "MoMoDistributedDataParallel",
     "MultiModalTestLoop",
     "MultiModalTrainLoop",
     "MultiModalValLoop",
     "PlainCheckpointHook",
     "ProgressHook",
+    "RetrievalLoop",
     "StageHook",
 ]

@@ -28,6 +28,7 @@ class _EvaluationLoop(BaseLoop):
         self.loaders = loaders
         super().__init__(runner, EvaluationLoader(loaders))
         self.evaluator = runner.build_evaluator(evaluator)
+        self.evaluator.dataset_meta = self.dataloader.dataset.metainfo
 
     @torch.no_grad()
     def run(self) -> dict[str, float]:

@@ -1,8 +1,21 @@
 """Metrics and evaluations. Importing this package fills `momo.registry.METRICS`."""
 
 from .classification import Classification
+from .glue import GLUEMetric, GLUESubmission
 from .linear_probe import ProbeResult, linear_probe
 from .mean_loss import MeanLoss
-from .retrieval import recall_at_k
+from .retrieval import Ranking, RankRecall, rank_queries, recall_at_k, rerank_candidates
 
-__all__ = ["Classification", "MeanLoss", "ProbeResult", "linear_probe", "recall_at_k"]
+__all__ = [
+    "Classification",
+    "GLUEMetric",
+    "GLUESubmission",
+    "MeanLoss",
+    "ProbeResult",
+    "RankRecall",
+    "Ranking",
+    "linear_probe",
+    "rank_queries",
+    "recall_at_k",
+    "rerank_candidates",
+]

@@ -12,7 +12,7 @@ from momo.registry import METRICS
 
 SCORES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "accuracy": metrics.accuracy_score,
-    "balanced_accuracy": metrics.balanced_accuracy_score,
+    "mean_per_class": metrics.balanced_accuracy_score,  # the mean of the classes' recalls
 }
 
 
@@ -20,7 +20,7 @@ SCORES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
 class Classification(BaseMetric):
     """scikit-learn's metrics of the most likely class.
 
-    A result is a dict with pred_score (classes,) and gt_label.
+    A result is a dict with gt_label, and pred_label or pred_score (classes,).
 
     Args:
         scores: Names in SCORES.
@@ -35,7 +35,9 @@ class Classification(BaseMetric):
         self.scores = tuple(scores)
 
     def process(self, data_batch, data_samples: list[dict]) -> None:
-        self.results += [(int(sample["pred_score"].argmax()), int(sample["gt_label"])) for sample in data_samples]
+        for sample in data_samples:
+            predicted = sample["pred_label"] if "pred_label" in sample else sample["pred_score"].argmax()
+            self.results.append((int(predicted), int(sample["gt_label"])))
 
     def compute_metrics(self, results: list[tuple[int, int]]) -> dict[str, float]:
         predicted, label = np.array(results).T

@@ -2,7 +2,7 @@
 
 from .backbones import MoMoViT
 from .decoders import MoMoDecoder
-from .downstream import TextClassifier
+from .downstream import ImageEncoder, TextClassifier
 from .losses import GlobalContrastiveLoss, MaskedImageLoss, MaskedLanguageLoss, MatchingLoss
 from .necks import ContrastiveProjection
 from .objectives import CMM, ITC, ITM, MIM, MLM
@@ -14,6 +14,7 @@ __all__ = [
     "GlobalContrastiveLoss",
     "ITC",
     "ITM",
+    "ImageEncoder",
     "MIM",
     "MLM",
     "MaskedImageLoss",

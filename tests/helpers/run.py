@@ -83,7 +83,7 @@ def run_config(
 
 
 def build_runner(cfg: dict[str, Any]) -> Runner:
-    return Runner.from_cfg(Config(cfg))
+    return Runner.from_cfg(cfg if isinstance(cfg, Config) else Config(cfg))
 
 
 def stop_workers(runner: Runner) -> None:

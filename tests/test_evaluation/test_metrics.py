@@ -16,10 +16,10 @@ def test_mean_loss_weighs_batches_by_their_samples() -> None:
 
 def test_classification_scores() -> None:
     """Three of four right; of the classes, 2 of 3 and 1 of 1."""
-    metric = Classification(scores=("accuracy", "balanced_accuracy"))
+    metric = Classification(scores=("accuracy", "mean_per_class"))
     for score, label in (([0.9, 0.1], 0), ([0.6, 0.4], 0), ([0.3, 0.7], 0), ([0.2, 0.8], 1)):
         metric.process(None, [{"pred_score": torch.tensor(score), "gt_label": label}])
-    assert metric.evaluate(4) == {"accuracy": 0.75, "balanced_accuracy": pytest.approx((2 / 3 + 1) / 2)}
+    assert metric.evaluate(4) == {"accuracy": 0.75, "mean_per_class": pytest.approx((2 / 3 + 1) / 2)}
     with pytest.raises(ValueError, match=r"scores=\['speed'\] are unknown; choose from \['accuracy'"):
         Classification(scores=("speed",))
 

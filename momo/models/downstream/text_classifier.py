@@ -1,4 +1,4 @@
-"""Fine-tuning on texts with labels."""
+"""Fine-tuning on texts, or pairs of texts, with labels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class TextClassifier(BaseModel):
 
     Args:
         backbone: Config of the encoder.
-        num_classes: Labels are 0 to num_classes - 1.
+        num_classes: Labels are 0 to num_classes - 1. 1 means regression: a label is a number, the loss a squared error.
         pooling: 'cls' or 'mean', see ContrastiveProjection.
         dropout: On the pooled features, before the classifier.
     """
@@ -48,14 +48,28 @@ class TextClassifier(BaseModel):
     def forward(
         self, inputs: dict[str, dict[str, Any]], data_samples: Any = None, mode: str = "loss"
     ) -> Tensor | dict[str, Tensor] | list[dict[str, Any]]:
-        """With mode 'tensor' logits (B, classes), with 'loss' losses, with 'predict' a dict a sample: score, label."""
+        """With mode 'tensor' logits (B, classes), with 'loss' losses, with 'predict' a dict a sample."""
         batch = inputs["text"]
         encoded = self.backbone.encode_texts(batch["words"], batch["positions"], batch["word_counts"])
         logits = self.head(self.dropout(self.pool(encoded)))
         if mode == "tensor":
             return logits
-        if mode == "loss":
-            correct = (logits.detach().argmax(1) == batch["labels"]).float().mean()
-            return {"text/loss": F.cross_entropy(logits.float(), batch["labels"]), "text/accuracy": correct}
-        scores, labels = logits.float().softmax(1).cpu(), batch["labels"].cpu()
-        return [{"pred_score": score, "gt_label": int(label)} for score, label in zip(scores, labels, strict=True)]
+        return self._losses(logits.float(), batch["labels"]) if mode == "loss" else self._predictions(logits, batch)
+
+    def _losses(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        if self.head.out_features == 1:
+            return {"text/loss": F.mse_loss(logits[:, 0], labels.to(logits.dtype))}
+        correct = (logits.detach().argmax(1) == labels).float().mean()
+        return {"text/loss": F.cross_entropy(logits, labels), "text/accuracy": correct}
+
+    def _predictions(self, logits: Tensor, batch: dict[str, Any]) -> list[dict[str, Any]]:
+        """A dict a sample: its id, pred_score (classes,) or (1,), and gt_label if labels are known."""
+        scores = logits.float().cpu() if self.head.out_features == 1 else logits.float().softmax(1).cpu()
+        samples = [
+            {"sample_id": sample_id, "pred_score": score}
+            for sample_id, score in zip(batch["sample_ids"], scores, strict=True)
+        ]
+        if "labels" in batch:
+            for sample, label in zip(samples, batch["labels"].tolist(), strict=True):
+                sample["gt_label"] = label
+        return samples

@@ -1,4 +1,4 @@
-"""Find the part of a model that an interface is about."""
+"""Find the part of a pre-training model that an evaluation or an interface is about."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 from torch import nn
 
-from momo.models import MoMoPretrainer
 from momo.models.objectives import Objective
+
+from .momo_pretrainer import MoMoPretrainer
 
 
 class Found(NamedTuple):
