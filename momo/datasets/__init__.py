@@ -13,6 +13,7 @@ from .text_table import TextTable
 from .tokenize_pair import TokenizePair
 from .transforms import LoadImage, Tokenize, load_tokenizer
 from .vision_set import VisionSet
+from .vqav2 import VQAv2
 
 __all__ = [
     "EvalBatchSampler",
@@ -29,6 +30,7 @@ __all__ = [
     "TextTable",
     "Tokenize",
     "TokenizePair",
+    "VQAv2",
     "VisionSet",
     "build_loader",
     "load_tokenizer",

@@ -15,11 +15,11 @@ class PackedCollate:
     """Pack samples without padding and draw the tables that a step looks up. Runs in the loader's workers.
 
     A sample has 'key', and 'image' (3, H, W) uint8 with 'image_id', or 'words' (T,) int64, or both,
-    and in supervised tasks 'label'. The batch has
+    and in supervised tasks 'label', a number or an array, and 'annotations'. The batch has
       keys (B,) uint64; sample_ids: the dataset's names of the samples, for error reports;
       images (B, 3, H, W) uint8, image_ids (B,);
       words, positions (sum of T,) int64, word_counts (B,), text_ids (B,): equal for equal texts;
-      labels (B,); plans: what each planner drew.
+      labels (B, ...); annotations: for metrics, as they are; plans: what each planner drew.
     Samples with words are sorted by their number, which lets attention run over few, large views; order (B,) says which
     place each had before.
 
@@ -57,7 +57,9 @@ class PackedCollate:
             batch["text_ids"] = np.array([key_of(text.tobytes().hex()) for text in words], dtype=np.uint64)
             self._check_texts(batch)
         if "label" in samples[0]:
-            batch["labels"] = torch.tensor([sample["label"] for sample in samples])
+            batch["labels"] = torch.from_numpy(np.array([sample["label"] for sample in samples]))
+        if "annotations" in samples[0]:
+            batch["annotations"] = [sample["annotations"] for sample in samples]
         batch["plans"] = {name: planner(batch) for name, planner in self.planners.items()}
         return batch
 

@@ -9,6 +9,7 @@ from .retrieval_loop import RetrievalLoop
 from .stage_hook import StageHook
 from .train_loop import MultiModalTrainLoop
 from .val_loop import MultiModalTestLoop, MultiModalValLoop
+from .zero_shot_loop import ZeroShotLoop
 
 __all__ = [
     "DecayMatricesOnly",
@@ -21,4 +22,5 @@ __all__ = [
     "ProgressHook",
     "RetrievalLoop",
     "StageHook",
+    "ZeroShotLoop",
 ]

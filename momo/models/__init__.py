@@ -2,7 +2,7 @@
 
 from .backbones import MoMoViT
 from .decoders import MoMoDecoder
-from .downstream import ImageEncoder, TextClassifier
+from .downstream import ImageEncoder, TextClassifier, VQAClassifier
 from .losses import GlobalContrastiveLoss, MaskedImageLoss, MaskedLanguageLoss, MatchingLoss
 from .necks import ContrastiveProjection
 from .objectives import CMM, ITC, ITM, MIM, MLM
@@ -25,4 +25,5 @@ __all__ = [
     "MoMoPretrainer",
     "MoMoViT",
     "TextClassifier",
+    "VQAClassifier",
 ]

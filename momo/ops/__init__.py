@@ -1,5 +1,6 @@
-"""Pure functions on tensors: no registry, no MMEngine."""
+"""Pure functions, most of them on tensors: no registry, no MMEngine."""
 
+from .answers import clean_answer, normalize_answer
 from .attention import packed_attention
 from .gather import gather_with_grad, global_mean, rank, world_size
 from .masking import check_mask_ratio, key_of, keyed_generator, num_hidden, random_masking
@@ -18,11 +19,13 @@ __all__ = [
     "at_least_float32",
     "cached_sincos_2d",
     "check_mask_ratio",
+    "clean_answer",
     "gather_with_grad",
     "global_mean",
     "grid_size",
     "key_of",
     "keyed_generator",
+    "normalize_answer",
     "normalize_patches",
     "num_hidden",
     "packed_attention",

@@ -28,7 +28,8 @@ def small(name: str, tmp_path: Path, data: Path, **backbone: Any) -> Config:
     moved = _moved(cfg.to_dict(), str(data))
     write_tokenizer(data / "bert-base-uncased")
     cfg = Config({key: value for key, value in moved.items() if not key.startswith("_")})
-    cfg.model.backbone.update({**BACKBONE, "vocab_size": len(VOCABULARY), "max_text_len": 32, **backbone})
+    sizes = {key: value for key, value in BACKBONE.items() if key != "type"}
+    cfg.model.backbone.update({**sizes, "vocab_size": len(VOCABULARY), "max_text_len": 32, **backbone})
     for key in ("train_dataloader", "val_dataloader", "test_dataloader"):
         if cfg.get(key):
             cfg[key].update(batch_size=4, num_workers=0)

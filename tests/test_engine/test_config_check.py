@@ -262,6 +262,7 @@ def is_invented(path: tuple) -> bool:
         or parents[-2:-1] == ["objectives"]
         or (table == "default_hooks" and key not in config_schema.DEFAULT_HOOKS)
         or "metainfo" in parents
+        or "hparams" in parents  # handed on to each of RandAugment's operations
     )
 
 

@@ -29,6 +29,24 @@ def test_matrices_decay_and_the_rest_does_not() -> None:
     assert {names[id(parameter)] for parameter in decayed["params"]}.isdisjoint(without)
 
 
+def test_a_head_learns_faster_in_groups_of_its_own() -> None:
+    model = torch.nn.Module()
+    model.backbone, model.head = torch.nn.Linear(3, 4), torch.nn.Linear(4, 2)
+    cfg = dict(optimizer=dict(type="AdamW", lr=1e-3, weight_decay=0.05))
+    wrapper = DecayMatricesOnly(cfg, dict(head_lr_mult=10.0))(model)
+    groups = [(group["lr"], group["weight_decay"], group["params"]) for group in wrapper.optimizer.param_groups]
+    assert groups == [
+        (1e-3, 0.05, [model.backbone.weight]),
+        (1e-3, 0.0, [model.backbone.bias]),
+        (1e-2, 0.05, [model.head.weight]),
+        (1e-2, 0.0, [model.head.bias]),
+    ]
+    with pytest.raises(ValueError, match="the model has no 'head'"):
+        DecayMatricesOnly(cfg, dict(head_lr_mult=10.0))(model.backbone)
+    with pytest.raises(ValueError, match="'norm_decay_mult': 0.0} has no effect with DecayMatricesOnly"):
+        DecayMatricesOnly(cfg, dict(norm_decay_mult=0.0))(model)
+
+
 def test_frozen_parameters_are_left_out() -> None:
     model = tiny_pretrainer(1, frozen_stages=1, vocab_size=0)
     given = {id(parameter) for group in groups_of(model) for parameter in group["params"]}

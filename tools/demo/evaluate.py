@@ -20,6 +20,7 @@ from measures import (
     drawing_recalls,
     held_out_loss,
     matching_accuracy,
+    model_of,
     pooled_features,
     probe_groups,
     raw_pixels,
@@ -28,9 +29,7 @@ from measures import (
 )
 from rich.progress import track
 
-from momo.apis import get_config, get_model
-from momo.engine.checkpoint import find_checkpoint, load_weights
-from momo.engine.stage_hook import hand_over
+from momo.apis import get_model
 from momo.models import MoMoPretrainer
 
 ENCODERS = ("random", "stage1", "stage2", "stage3")
@@ -42,14 +41,6 @@ def load(stage: str, work_dir: Path) -> MoMoPretrainer:
     return get_model("demo/stage3") if stage == "random" else get_model(f"demo/{stage}", work_dir / stage)
 
 
-def load_text_only(work_dir: Path) -> MoMoPretrainer:
-    """Stage 2 without images: its encoder, and the image decoder that stage 1 left behind."""
-    model = get_model("demo/stage2")
-    for stage in ("stage1", "stage2_text_only"):
-        hand_over(model, load_weights(find_checkpoint(work_dir / stage)))
-    return model
-
-
 def probes(kit: Path, models: dict[str, MoMoPretrainer]) -> Iterator[Measure]:
     floor, _ = probe_groups(kit, raw_pixels)
     for stage in track(ENCODERS, "linear probes"):
@@ -58,13 +49,12 @@ def probes(kit: Path, models: dict[str, MoMoPretrainer]) -> Iterator[Measure]:
 
 
 def losses(models: dict[str, MoMoPretrainer]) -> Iterator[Measure]:
-    cfg = get_config("demo/stage2")
     for stage in ("stage1", "stage2", "stage2_text_only"):
-        value, n = held_out_loss(models[stage], cfg, "image", "mim_loss_pixels")
+        value, n = held_out_loss(models[stage], "image", "mim_loss_pixels")
         yield Measure("masked-image loss", stage, value, None, "lower is better", n)
-    unigram = unigram_cross_entropy(models["stage2"], cfg)
+    unigram = unigram_cross_entropy(models["stage2"])
     for stage in ("stage2", "stage2_text_only", "stage3"):
-        value, n = held_out_loss(models[stage], cfg, "text", "mlm_loss_words")
+        value, n = held_out_loss(models[stage], "text", "mlm_loss_words")
         yield Measure("masked-text cross-entropy", stage, value, unigram, "word frequencies; lower is better", n)
 
 
@@ -136,7 +126,8 @@ def main() -> None:
     parser.add_argument("--work-dir", type=Path, default=Path("work_dirs/demo"))
     args = parser.parse_args()
     models = {stage: load(stage, args.work_dir) for stage in ENCODERS}
-    models["stage2_text_only"] = load_text_only(args.work_dir)
+    # Without images: its encoder, and the image decoder that stage 1 left behind.
+    models["stage2_text_only"] = model_of("demo/stage2", args.work_dir / "stage1", args.work_dir / "stage2_text_only")
     metrics = [
         *probes(args.kit, models),
         *losses(models),

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from mmengine.config import Config
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.data import DataLoader
 
-from momo.apis import embed_images, embed_texts
+from momo.apis import embed_images, embed_texts, get_config, get_model
 from momo.apis.embed import pack_texts
 from momo.datasets import LoadImage, build_loader, load_tokenizer
+from momo.engine.checkpoint import find_checkpoint, load_weights
+from momo.engine.stage_hook import hand_over
 from momo.evaluation import linear_probe, recall_at_k
 from momo.models import MoMoPretrainer
 from momo.ops import keyed_generator
+
+KIT_CONFIG = "_base_/data/kit"
 
 
 class Measure(NamedTuple):
@@ -61,24 +65,65 @@ def raw_pixels(images: Sequence[Tensor]) -> np.ndarray:
     return F.interpolate(torch.stack(list(images)).float() / 255, size=16, mode="area").flatten(1).numpy()
 
 
-def probe_groups(kit: Path, features_of) -> tuple[float, int]:
-    """Test accuracy of a linear probe on the emoji's group, and the number of test pictures."""
-    splits = []
-    for split in ("train", "val", "test"):
-        rows = read_json(kit / f"groups_{split}.json")
+def probe_groups(kit: Path, features_of, split: str = "test") -> tuple[float, int]:
+    """Accuracy of a linear probe on the emoji's group, and the number of pictures it is measured on.
+
+    Args:
+        split: 'test': the probe's regularisation is chosen on the validation pictures. 'val': those are measured on, so
+            it is chosen on every eighth training picture.
+    """
+
+    def labelled(name: str) -> tuple[np.ndarray, np.ndarray]:
+        rows = read_json(kit / f"groups_{name}.json")
         images = load_images(kit / "images", [row["image"] for row in rows])
-        splits.append((features_of(images), np.array([row["label"] for row in rows])))
-    return linear_probe(*splits).accuracy, len(splits[2][1])
+        return features_of(images), np.array([row["label"] for row in rows])
+
+    features, labels = train = labelled("train")
+    if split == "val":
+        choosing = np.arange(len(labels)) % 8 == 7
+        train, val = (features[~choosing], labels[~choosing]), (features[choosing], labels[choosing])
+    else:
+        val = labelled("val")
+    measured = labelled(split)
+    return linear_probe(train, val, measured).accuracy, len(measured[1])
+
+
+# ------------------------------------------------------------------ models
+def model_of(config: str, *work_dirs: Path) -> MoMoPretrainer:
+    """A config's model with the weights of several runs, each over those before: a stage that dropped an objective is
+    measured with the decoder that the stage before left behind.
+
+    Args:
+        config: Name below configs/.
+        work_dirs: From the first run to the last.
+    Raises: FileNotFoundError for a run without a checkpoint; ValueError if a weight of the model is in none of them.
+    """
+    model = get_model(config)
+    missing = set(model.state_dict())
+    for folder in work_dirs:
+        path = find_checkpoint(folder)
+        if path is None:
+            raise FileNotFoundError(f"{folder} has no checkpoint of a run")
+        missing -= set(hand_over(model, load_weights(path)).loaded)
+    if missing:
+        raise ValueError(f"{config}: {sorted(missing)} are in none of {[str(folder) for folder in work_dirs]}")
+    return model
 
 
 # ------------------------------------------------------------------ held-out losses
+def evaluation_loader(cfg: Mapping[str, Any], planners: Mapping[str, Callable]) -> DataLoader:
+    """A loader of the kit's config, from first sample to last."""
+    return build_loader(cfg, planners, seed=0, training=False)
+
+
 @torch.inference_mode()
-def held_out_loss(model: MoMoPretrainer, cfg: Config, modality: str, name: str) -> tuple[float, int]:
-    """A loss over the test split of a modality's data, masked the same way each time, and the number of samples."""
-    loader_cfg = cfg.val_dataloader.loaders[modality].to_dict()
-    loader = build_loader(
-        json.loads(json.dumps(loader_cfg).replace("/val", "/test")), model.planners(modality), seed=0, training=False
-    )
+def held_out_loss(model: MoMoPretrainer, modality: str, name: str, split: str = "test") -> tuple[float, int]:
+    """A loss over a split of a modality's data, masked the same way each time, and the number of samples.
+
+    Args:
+        split: 'val' or 'test'.
+    """
+    loader = evaluation_loader(get_config(KIT_CONFIG)["_held_out"][split][modality], model.planners(modality))
     total = weight = 0.0
     for batch in loader:
         losses = model(**model.data_preprocessor({modality: batch}), mode="loss")
@@ -88,19 +133,16 @@ def held_out_loss(model: MoMoPretrainer, cfg: Config, modality: str, name: str) 
     return total / weight, len(loader.dataset)
 
 
-def unigram_cross_entropy(model: MoMoPretrainer, cfg: Config) -> float:
-    """Cross-entropy of the same hidden test words under the word frequencies of the training text (add one)."""
-    train, test = (
-        json.loads(json.dumps(cfg.val_dataloader.loaders.text.to_dict()).replace("/val", f"/{split}"))
-        for split in ("train", "test")
-    )
+def unigram_cross_entropy(model: MoMoPretrainer, split: str = "test") -> float:
+    """Cross-entropy of the same hidden words of a split under the word frequencies of the training text (add one)."""
+    cfg = get_config(KIT_CONFIG)
     counts = torch.ones(model.backbone.text_embed.words.num_embeddings, dtype=torch.float64)
-    for batch in build_loader(train, {}, seed=0, training=False):
+    for batch in evaluation_loader(cfg["_train"]["text"], {}):
         counts += torch.bincount(batch["words"], minlength=len(counts))
     log_probability = (counts / counts.sum()).log()
     hidden = [
         batch["words"][next(iter(batch["plans"].values())).decode.hidden_words]
-        for batch in build_loader(test, model.planners("text"), seed=0, training=False)
+        for batch in evaluation_loader(cfg["_held_out"][split]["text"], model.planners("text"))
     ]
     return float(-log_probability[torch.cat(hidden)].mean())
 

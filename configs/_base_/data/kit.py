@@ -24,7 +24,16 @@ _train = dict(
         ),
     ),
 )
-_val = dict(
-    image=dict(batch_size=64, dataset=dict(type="ImageFolder", root=f"{_root}/images/val", pipeline=[_load])),
-    text=dict(batch_size=64, dataset=dict(type="TextCorpus", files=[f"{_root}/text/val/*.txt"], pipeline=[_tokenize])),
-)
+_held_out = dict()  # by split; tools/demo/measures.py reads both, the stages validate on the first
+for _split in ("val", "test"):
+    _held_out[_split] = dict(
+        image=dict(
+            batch_size=64,
+            dataset=dict(type="ImageFolder", root=f"{_root}/images/{_split}", pipeline=[_load]),
+        ),
+        text=dict(
+            batch_size=64,
+            dataset=dict(type="TextCorpus", files=[f"{_root}/text/{_split}/*.txt"], pipeline=[_tokenize]),
+        ),
+    )
+_val = _held_out["val"]

@@ -60,7 +60,8 @@ class MoMoViT(BaseModule):
         out_type: What `forward` returns: 'cls_token' (B, C), 'avg_featmap' (B, C), 'featmap' (B, C, rows, columns) or
             'raw' (B, 1 + L, C).
         out_indices: Blocks whose output `forward` returns, negative from the end.
-        frozen_stages: -1 trains everything; 0 freezes the embeddings; n freezes them and the first n blocks.
+        frozen_stages: -1 trains everything; 0 freezes the embeddings; n freezes them and the first n blocks, with all
+            blocks the final norm too.
     """
 
     OUT_TYPES = ("cls_token", "avg_featmap", "featmap", "raw")
@@ -192,13 +193,24 @@ class MoMoViT(BaseModule):
         if self.frozen_stages < 0:
             return []
         embeddings = [module for module in (self.image_embed, self.text_embed) if module is not None]
-        return embeddings + list(self.blocks[: self.frozen_stages])
+        last = [self.norm] if self.frozen_stages == self.num_layers else []
+        return embeddings + list(self.blocks[: self.frozen_stages]) + last
 
     def _freeze(self) -> None:
         if self.frozen_stages >= 0:
             self.cls_token.requires_grad_(False)
         for module in self._frozen_modules():
             module.eval().requires_grad_(False)
+
+    def get_layer_depth(self, param_name: str, prefix: str = "") -> tuple[int, int]:
+        """Depth of a parameter and the number of depths, by which mmpretrain's optimizers lower learning rates.
+
+        Embeddings are 0, block i is i + 1, and what follows the blocks, heads included, is last.
+        """
+        name, depths = param_name.removeprefix(prefix), self.num_layers + 2
+        if not param_name.startswith(prefix) or name.startswith("norm."):
+            return depths - 1, depths
+        return (int(name.split(".")[1]) + 1 if name.startswith("blocks.") else 0), depths
 
     def train(self, mode: bool = True) -> MoMoViT:
         super().train(mode)

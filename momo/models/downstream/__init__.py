@@ -1,5 +1,6 @@
 from .image_encoder import ImageEncoder
 from .retrieval import image_features, match_scores, text_features
 from .text_classifier import TextClassifier
+from .vqa_classifier import VQAClassifier
 
-__all__ = ["ImageEncoder", "TextClassifier", "image_features", "match_scores", "text_features"]
+__all__ = ["ImageEncoder", "TextClassifier", "VQAClassifier", "image_features", "match_scores", "text_features"]

@@ -30,7 +30,7 @@ class ImageEncoder(BaseModel):
         data_preprocessor: dict | None = None,
         init_cfg: dict | list | None = None,
     ) -> None:
-        super().__init__(MODELS.build(data_preprocessor or dict(type="MoMoDataPreprocessor")), init_cfg)
+        super().__init__(MODELS.build(data_preprocessor or dict(type="momo.MoMoDataPreprocessor")), init_cfg)
         self.backbone = MODELS.build(backbone)
         self.pool = pooling_by_name(pooling)
 

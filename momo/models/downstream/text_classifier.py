@@ -33,7 +33,7 @@ class TextClassifier(BaseModel):
         dropout: float = 0.1,
         init_cfg: dict | list | None = None,
     ) -> None:
-        super().__init__(MODELS.build(dict(type="MoMoDataPreprocessor")), init_cfg)
+        super().__init__(MODELS.build(dict(type="momo.MoMoDataPreprocessor")), init_cfg)
         self.backbone = MODELS.build(backbone)
         self.pool = pooling_by_name(pooling)
         self.dropout = nn.Dropout(dropout)

@@ -37,7 +37,7 @@ class MoMoPretrainer(BaseModel):
         init_cfg: dict | list | None = None,
     ) -> None:
         if not isinstance(data_preprocessor, nn.Module):
-            data_preprocessor = MODELS.build(data_preprocessor or dict(type="MoMoDataPreprocessor"))
+            data_preprocessor = MODELS.build(data_preprocessor or dict(type="momo.MoMoDataPreprocessor"))
         super().__init__(data_preprocessor, init_cfg)
         self.backbone = MODELS.build(backbone)
         shared = _shared_sizes(backbone, self.backbone.embed_dim)

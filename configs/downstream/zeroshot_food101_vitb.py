@@ -1,0 +1,12 @@
+"""Zero-shot classification of Food101.
+
+python tools/test.py configs/downstream/zeroshot_food101_vitb.py work_dirs/stage3_vitb
+
+Data: data/food101, as published. Hardware: one GPU; time not measured.
+The paper reports no figure for it.
+"""
+
+from mmengine.config import read_base
+
+with read_base():
+    from .._base_.downstream.zeroshot import *  # noqa: F403

@@ -1,0 +1,14 @@
+"""Zero-shot classification of STL10.
+
+python tools/test.py configs/downstream/zeroshot_stl10_vitb.py work_dirs/stage3_vitb
+
+Data: data/stl10, as published. Hardware: one GPU; time not measured.
+The paper reports no figure for it.
+"""
+
+from mmengine.config import read_base
+
+with read_base():
+    from .._base_.downstream.zeroshot import *  # noqa: F403
+
+test_dataloader["loaders"]["image"]["dataset"].update(name="stl10", root="data/stl10")
