@@ -1,5 +1,9 @@
 """Names of classes that torchvision does not know, or not in words that a caption would use."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 CLASS_NAMES: dict[str, tuple[str, ...]] = {
     "mnist": tuple(f"the number {digit}" for digit in range(10)),
     "cifar10": ("airplane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
@@ -57,3 +61,38 @@ CLASS_NAMES: dict[str, tuple[str, ...]] = {
     ),
     "sst": ("negative", "positive"),
 }
+
+# Where torchvision reads names from folders or lists, those that a caption would put otherwise.
+RENAMED: dict[str, dict[str, str]] = {
+    "caltech101": {
+        "Faces": "person's face",
+        "Faces_easy": "face seen from near",
+        "Leopards": "leopard",
+        "Motorbikes": "motorbike",
+        "airplanes": "airplane",
+        "binocular": "pair of binoculars",
+        "car_side": "car seen from the side",
+        "cougar_body": "cougar",
+        "cougar_face": "face of a cougar",
+        "crocodile_head": "head of a crocodile",
+        "flamingo_head": "head of a flamingo",
+        "garfield": "toy of Garfield, the cat",
+        "sea_horse": "seahorse",
+        "snoopy": "toy of Snoopy, the dog",
+        "water_lilly": "water lily",
+        "yin_yang": "symbol of yin and yang",
+    },
+    "flowers102": {
+        "barbeton daisy": "barberton daisy",
+        "bromelia": "bromeliad",
+        "colt's foot": "coltsfoot",
+        "desert-rose": "desert rose",
+        "pink-yellow dahlia?": "pink and yellow dahlia",
+    },
+}
+
+
+def readable(name: str, classes: Sequence[str]) -> tuple[str, ...]:
+    """torchvision's names of a set's classes in words."""
+    renamed = RENAMED.get(name, {})
+    return tuple(renamed.get(each, each.replace("_", " ")) for each in classes)

@@ -17,7 +17,7 @@ from momo.ops import key_of, keyed_generator
 from momo.registry import DATASETS
 
 from .base import KeyedDataset, existing
-from .class_names import CLASS_NAMES
+from .class_names import CLASS_NAMES, readable
 
 SPLITS = ("train", "val", "trainval", "test")
 HELD_OUT = 0.1  # of the training part, where a set has no validation part of its own
@@ -230,4 +230,4 @@ def _class_names(name: str, images: Dataset) -> tuple[str, ...]:
     names = getattr(images, "classes", None) or images.categories
     if name == "imagenet" and len(names) == 1000:  # folders are WordNet ids, in whose order the labels are
         return tuple(ViT_B_16_Weights.IMAGENET1K_V1.meta["categories"])
-    return tuple(each.replace("_", " ") for each in names)
+    return readable(name, names)

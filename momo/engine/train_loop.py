@@ -31,20 +31,28 @@ class MultiModalTrainLoop(EpochBasedTrainLoop):
     Args:
         dataloader: Config with 'loaders' by modality and 'primary', whose data makes an epoch; see MultiModalLoader.
         max_epochs, val_begin, val_interval: As in EpochBasedTrainLoop.
+        max_iters: Instead of max_epochs, how many steps to train; the last epoch may be a short one. A scheduler that
+            is to end with it counts steps too: `by_epoch=False`.
         cmga: 'joint': one packed forward over all modalities, one backward, one update. 'sequential': a forward and
             backward a modality, then one update: less memory, the same gradient. 'off': an update a modality (the
             ablation of Table 6).
+    Raises: ValueError for an unknown `cmga`, and unless exactly one of `max_epochs` and `max_iters` is given.
     """
 
     def __init__(
         self,
         runner,
         dataloader: dict,
-        max_epochs: int,
+        max_epochs: int | None = None,
         val_begin: int = 1,
         val_interval: int = 1,
         cmga: str = "joint",
+        max_iters: int | None = None,
     ) -> None:
+        if (max_epochs is None) == (max_iters is None) or (max_iters is not None and max_iters < 1):
+            raise ValueError(
+                f"train_cfg has max_epochs={max_epochs} and max_iters={max_iters}: give one of the two, at least 1 step"
+            )
         if cmga not in CMGA_MODES:
             raise ValueError(f"train_cfg.cmga={cmga!r} is unknown; choose one of {CMGA_MODES}")
         if runner.cfg.get("randomness", {}).get("diff_rank_seed"):
@@ -52,7 +60,10 @@ class MultiModalTrainLoop(EpochBasedTrainLoop):
         loaders = build_multimodal_loaders(dataloader, unwrap(runner.model), key="train_dataloader", seed=runner.seed)
         loader = MultiModalLoader(loaders, dataloader["primary"])
         dataloader["batch_size"] = loader.batch_size  # what MMEngine's auto_scale_lr reads
-        super().__init__(runner, loader, max_epochs, val_begin, val_interval)
+        epochs = -(-max_iters // len(loader)) if max_epochs is None else max_epochs
+        super().__init__(runner, loader, epochs, val_begin, val_interval)
+        if max_iters is not None:
+            self._max_iters = max_iters
         self.cmga = cmga
 
     def run(self) -> nn.Module:
@@ -69,16 +80,18 @@ class MultiModalTrainLoop(EpochBasedTrainLoop):
     def _check_position(self) -> None:
         """A resumed run must have epochs of the same length: the same data, global batch and primary modality."""
         length = len(self.dataloader)
-        if not self._epoch * length <= self._iter <= (self._epoch + 1) * length:
+        ended = self._epoch == self._max_epochs and self._iter == self._max_iters  # perhaps within an epoch
+        if not ended and not self._epoch * length <= self._iter <= (self._epoch + 1) * length:
             raise ValueError(
                 f"the checkpoint is at epoch {self._epoch}, step {self._iter}, but an epoch has {length} steps now: "
-                "resume with the batch size, number of processes and data that it was made with"
+                "resume with the batch size, number of processes, data and max_iters that it was made with"
             )
 
     def run_epoch(self) -> None:
         self.runner.call_hook("before_train_epoch")
         self.runner.model.train()
-        for index in range(self._iter - self._epoch * len(self.dataloader), len(self.dataloader)):
+        first = self._epoch * len(self.dataloader)
+        for index in range(self._iter - first, min(len(self.dataloader), self._max_iters - first)):
             self.run_iter(index, next(self._batches))
         self.runner.call_hook("after_train_epoch")
         self._epoch += 1

@@ -61,6 +61,26 @@ def test_resumed_equals_uninterrupted_bitwise(data: dict, tmp_path: Path, checkp
     assert losses("again") == losses("whole")[done:]
 
 
+@pytest.mark.parametrize("checkpoint", CHECKPOINTS)
+def test_a_run_of_some_steps_resumes_within_its_short_last_epoch(data: dict, tmp_path: Path, checkpoint: str) -> None:
+    """13 steps are two epochs of 5 and three steps more."""
+
+    def cfg(name: str, **settings) -> dict:
+        made = config(data, tmp_path / name, 2, checkpoint, **settings)
+        made["train_cfg"] = dict(type="MultiModalTrainLoop", max_iters=13)
+        return made
+
+    whole, _ = trained(cfg("whole"))
+    path = tmp_path / "whole" / f"{checkpoint}.pth"
+    resumed, rest = trained(cfg("again", resume=True, load_from=str(path)))
+    assert len(rest.ids) == {"epoch_2": 3, "iter_7": 6}[checkpoint]
+    assert same_tensors(weights(resumed), weights(whole))
+    last = tmp_path / "again" / {"epoch_2": "epoch_3.pth", "iter_7": "iter_13.pth"}[checkpoint]
+    ended, nothing = trained(cfg("ended", resume=True, load_from=str(last)))  # nothing is left to do
+    assert nothing.ids == []
+    assert same_tensors(weights(ended), weights(whole))
+
+
 def test_a_checkpoint_is_plain(data: dict, tmp_path: Path) -> None:
     """Weights, optimizer, schedulers, average and log history, all readable without running code."""
     runner, _ = trained(config(data, tmp_path, 2, "epoch_4"))

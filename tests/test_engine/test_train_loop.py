@@ -1,5 +1,6 @@
 """Training through MMEngine's runner, on generated data."""
 
+import math
 from itertools import islice
 from pathlib import Path
 from unittest import mock
@@ -66,6 +67,37 @@ def test_the_secondary_loader_keeps_its_place_across_epochs(data: dict, tmp_path
             assert len(set(seen)) == size
     keys = [key for step in record.keys for key in step["image"]]
     assert len(set(keys)) == len(keys)  # no augmentation and no mask is drawn twice
+
+
+@pytest.mark.parametrize(("steps", "epochs"), [(7, 2), (10, 2), (3, 1)])
+def test_training_by_steps_ends_within_an_epoch(data: dict, tmp_path: Path, steps: int, epochs: int) -> None:
+    """The schedule that counts steps ends with it, the checkpoint is an epoch's, the samples are as in whole epochs."""
+    cfg = run_config(data, tmp_path)
+    cfg["train_cfg"] = dict(type="MultiModalTrainLoop", max_iters=steps)
+    cfg["param_scheduler"] = [
+        dict(type="LinearLR", start_factor=0.1, by_epoch=False, begin=0, end=2),
+        dict(type="CosineAnnealingLR", eta_min=0.0, by_epoch=False, begin=2),
+    ]
+    runner, record = build_runner(cfg), RecordSamples()
+    runner.register_hook(record)
+    runner.train()
+    assert (runner.epoch, runner.iter, runner.max_epochs, runner.max_iters) == (epochs, steps, epochs, steps)
+    assert (tmp_path / "last_checkpoint").read_text().endswith(f"epoch_{epochs}.pth")
+    rates = [line["lr"] for line in logged(tmp_path)]
+    cosine = [0.5e-3 * (1 + math.cos(math.pi * step / (steps - 2))) for step in range(steps - 2)]
+    assert rates == pytest.approx([1e-4, 1e-3, *cosine])
+    sampler = GlobalBatchSampler(20, 4, seed=3)
+    dataset = runner.train_loop.dataloader.dataset
+    expected = [{dataset.read(key.index)["sample_id"] for key in batch} for batch in islice(sampler, steps)]
+    assert [set(step["text"]) for step in record.ids] == expected
+
+
+@pytest.mark.parametrize("lengths", [dict(), dict(max_epochs=1, max_iters=1), dict(max_iters=0)])
+def test_refuses_anything_but_one_length_of_training(data: dict, tmp_path: Path, lengths: dict) -> None:
+    cfg = run_config(data, tmp_path)
+    cfg["train_cfg"] = dict(type="MultiModalTrainLoop", **lengths)
+    with pytest.raises(ValueError, match=r"train_cfg has max_epochs=\w+ and max_iters=\w+: give one of the two"):
+        build_runner(cfg).train()
 
 
 @pytest.mark.parametrize(("cmga", "steps"), [("joint", 10), ("sequential", 10), ("off", 20)])

@@ -57,3 +57,17 @@ def test_what_cannot_be_ranked_is_refused() -> None:
         rank_queries(one, one, torch.tensor([0, 5]), ids)
     with pytest.raises(ValueError, match="the gallery features are not finite"):
         rank_queries(one, one * torch.inf, ids, ids)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_recall_is_that_of_mmpretrain() -> None:
+    """Without ties; mmpretrain gives percent, and takes the whole table of similarities."""
+    from mmpretrain.evaluation import RetrievalRecall
+
+    queries, gallery = torch.randn(30, 5), torch.randn(40, 5)
+    query_ids, gallery_ids = torch.arange(30) % 8, torch.arange(40) % 8
+    target = (query_ids[:, None] == gallery_ids).float()
+    theirs = RetrievalRecall.calculate(queries @ gallery.T, target, topk=(1, 5, 10))
+    ours = recall_at_k(queries, gallery, query_ids, gallery_ids)
+    assert list(ours.values()) == pytest.approx([float(each) / 100 for each in theirs])

@@ -68,7 +68,7 @@ def run(command: str) -> float:
     started = time.perf_counter()
     code = subprocess.run(shlex.split(command), cwd=ROOT, env=environment).returncode
     if code:
-        sys.exit(f"\nfailed with exit code {code}: {command}\nrun the demo again to go on from here")
+        sys.exit(f"\nfailed with exit code {code}: {command}\nrun the same again to go on from here")
     return time.perf_counter() - started
 
 

@@ -1,5 +1,10 @@
 """Zero-shot retrieval (MoMo 4.1): the encoder with the heads of stage 3's contrast and matching; nothing is trained."""
 
+from mmengine.config import read_base
+
+with read_base():
+    from ..runtime import *  # noqa: F403
+
 _tokenizer = "data/bert-base-uncased"
 
 model = dict(
