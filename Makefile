@@ -6,7 +6,7 @@ SOURCES := momo tools configs tests $(wildcard projects) setup.py
 
 .PHONY: demo test test-all lint format clean
 
-# Real data, three short training stages, figures: 15 minutes on two CPU cores. `make demo SEED=1` draws anew.
+# Real data, three short training stages, figures: about 15 minutes on two CPU cores. `make demo SEED=1` draws anew.
 SEED ?= 0
 demo: $(INSTALLED)
 	$(VENV)/bin/python tools/demo/run.py --seed $(SEED)
