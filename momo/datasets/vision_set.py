@@ -35,13 +35,14 @@ class VisionSource(NamedTuple):
     """How a set lies on disk.
 
     open: from root and the set's own name of a part to torchvision's dataset. parts: its names of train, validation and
-    test; a set without a validation part has ''. layout: what should lie below the root. draw: of a set that comes in
-    one piece, which of a class's n samples are (training, test), in numbers.
+    test; a set without a validation part has ''. layout: what should lie below the root. origin: who publishes it.
+    draw: of a set that comes in one piece, how many of a class's n samples are (training, test).
     """
 
     open: Callable[[str, str], Dataset]
     parts: tuple[str, str, str]
     layout: str
+    origin: str
     draw: Callable[[int], tuple[int, int]] | None = None
 
 
@@ -64,9 +65,9 @@ def _caltech_parts(count: int) -> tuple[int, int]:
 
 
 def _eurosat_parts(count: int) -> tuple[int, int]:
-    """10,000 and 5,000 of 27,000 in all, in the proportion of the classes."""
-    training = max(round(count * 10 / 27), 2)
-    return training, min(max(round(count * 5 / 27), 1), count - training)
+    """1,000 and 500 of a class, as CLIP has it; of a smaller one two thirds and the rest."""
+    training = min(1000, max(count * 2 // 3, 1))
+    return training, min(500, count - training)
 
 
 _TRAIN_TEST = ("train", "", "test")
@@ -75,41 +76,78 @@ SOURCES = {
     "imagenet": VisionSource(
         lambda root, part: datasets.ImageFolder(str(Path(root, part))),
         ("train", "", "val"),
-        "train/ and val/ of ILSVRC",
+        "train/ and val/ of ILSVRC 2012 with a folder a WordNet id",
+        "image-net.org",
     ),
-    "food101": VisionSource(_by_split(datasets.Food101), _TRAIN_TEST, "food-101/ with images/ and meta/"),
-    "cifar10": VisionSource(_by_flag(datasets.CIFAR10), _TRAIN_TEST, "cifar-10-batches-py/"),
-    "cifar100": VisionSource(_by_flag(datasets.CIFAR100), _TRAIN_TEST, "cifar-100-python/"),
+    "food101": VisionSource(
+        _by_split(datasets.Food101),
+        _TRAIN_TEST,
+        "food-101/ with images/ and meta/",
+        "data.vision.ee.ethz.ch/cvl/datasets_extra/food-101",
+    ),
+    "cifar10": VisionSource(
+        _by_flag(datasets.CIFAR10), _TRAIN_TEST, "cifar-10-batches-py/", "cs.toronto.edu/~kriz/cifar.html"
+    ),
+    "cifar100": VisionSource(
+        _by_flag(datasets.CIFAR100), _TRAIN_TEST, "cifar-100-python/", "cs.toronto.edu/~kriz/cifar.html"
+    ),
     "cars": VisionSource(
         _by_split(datasets.StanfordCars),
         _TRAIN_TEST,
         "stanford_cars/ with cars_train/, cars_test/, devkit/ and cars_test_annos_withlabels.mat",
+        "ai.stanford.edu/~jkrause/cars/car_dataset.html",
     ),
-    "aircraft": VisionSource(_by_split(datasets.FGVCAircraft), _TRAIN_VAL_TEST, "fgvc-aircraft-2013b/data/"),
-    "dtd": VisionSource(_by_split(datasets.DTD), _TRAIN_VAL_TEST, "dtd/dtd/ with images/ and labels/"),
+    "aircraft": VisionSource(
+        _by_split(datasets.FGVCAircraft),
+        _TRAIN_VAL_TEST,
+        "fgvc-aircraft-2013b/data/",
+        "robots.ox.ac.uk/~vgg/data/fgvc-aircraft",
+    ),
+    "dtd": VisionSource(
+        _by_split(datasets.DTD), _TRAIN_VAL_TEST, "dtd/dtd/ with images/ and labels/", "robots.ox.ac.uk/~vgg/data/dtd"
+    ),
     "pets": VisionSource(
-        _by_split(datasets.OxfordIIITPet), ("trainval", "", "test"), "oxford-iiit-pet/ with images/ and annotations/"
+        _by_split(datasets.OxfordIIITPet),
+        ("trainval", "", "test"),
+        "oxford-iiit-pet/ with images/ and annotations/",
+        "robots.ox.ac.uk/~vgg/data/pets",
     ),
     "caltech101": VisionSource(
         _whole(datasets.Caltech101),
         ("", "", ""),
-        "caltech101/101_ObjectCategories/",
+        "caltech101/ with 101_ObjectCategories/ and Annotations/",
+        "data.caltech.edu/records/20086",
         _caltech_parts,
     ),
     "flowers102": VisionSource(
-        _by_split(datasets.Flowers102), _TRAIN_VAL_TEST, "flowers-102/ with jpg/, imagelabels.mat and setid.mat"
+        _by_split(datasets.Flowers102),
+        _TRAIN_VAL_TEST,
+        "flowers-102/ with jpg/, imagelabels.mat and setid.mat",
+        "robots.ox.ac.uk/~vgg/data/flowers/102",
     ),
-    "mnist": VisionSource(_by_flag(datasets.MNIST), _TRAIN_TEST, "MNIST/raw/ with the four idx files"),
-    "stl10": VisionSource(_by_split(datasets.STL10), _TRAIN_TEST, "stl10_binary/"),
+    "mnist": VisionSource(
+        _by_flag(datasets.MNIST), _TRAIN_TEST, "MNIST/raw/ with the four idx files", "yann.lecun.com/exdb/mnist"
+    ),
+    "stl10": VisionSource(_by_split(datasets.STL10), _TRAIN_TEST, "stl10_binary/", "cs.stanford.edu/~acoates/stl10"),
     "eurosat": VisionSource(
-        _whole(datasets.EuroSAT), ("", "", ""), "eurosat/2750/ with a folder a class", _eurosat_parts
+        _whole(datasets.EuroSAT),
+        ("", "", ""),
+        "eurosat/2750/ with a folder a class",
+        "github.com/phelber/EuroSAT",
+        _eurosat_parts,
     ),
     "gtsrb": VisionSource(
         _by_split(datasets.GTSRB),
         _TRAIN_TEST,
         "gtsrb/ with GTSRB/Training/, GTSRB/Final_Test/Images/, GT-final_test.csv",
+        "benchmark.ini.rub.de",
     ),
-    "sst": VisionSource(_by_split(datasets.RenderedSST2), _TRAIN_VAL_TEST, "rendered-sst2/ with train/, valid/, test/"),
+    "sst": VisionSource(
+        _by_split(datasets.RenderedSST2),
+        _TRAIN_VAL_TEST,
+        "rendered-sst2/ with train/, valid/, test/",
+        "github.com/openai/CLIP, data/rendered-sst2.md",
+    ),
 }
 
 
@@ -137,7 +175,7 @@ class VisionSet(KeyedDataset):
         if split not in SPLITS:
             raise ValueError(f"split={split!r} is unknown; choose one of {SPLITS}")
         self.name, self.split, self.root = name, split, root
-        existing(root, "root", SOURCES[name].layout)
+        existing(root, "root", f"{SOURCES[name].layout}, from {SOURCES[name].origin},")
         self.parts = self._parts(SOURCES[name])
         self.class_names = _class_names(name, self.parts[0].images)
         self.labels = np.concatenate([part.labels[part.indices] for part in self.parts])
@@ -163,8 +201,10 @@ class VisionSet(KeyedDataset):
         try:
             return source.open(self.root, name)
         except (RuntimeError, FileNotFoundError) as error:
+            found = str(error).removesuffix(" You can use download=True to download it")
             raise FileNotFoundError(
-                f"root={self.root!r} does not hold {self.name} as published: {source.layout} should lie there ({error})"
+                f"root={self.root!r} does not hold {self.name} as published: {source.layout}, from {source.origin}, "
+                f"should lie there ({found})"
             ) from error
 
     def _drawn(self, images: Dataset, draw: Callable[[int], tuple[int, int]]) -> Part:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,11 +22,12 @@ from momo.evaluation.linear_probe import STRENGTHS, Labelled
 from momo.ops import rank
 from momo.registry import LOOPS
 
-from .embed import embed_share, gather_shares, share_of
+from .embed import as_sampled, embed_share, gather_shares, share_of
 from .loaders import EvaluationLoader
 from .train_loop import unwrap
 
 SPLITS = ("train", "val", "test")
+HEARTBEAT = 60.0  # seconds; processes that wait longer for a message give up, by default after 10 minutes
 
 
 @LOOPS.register_module()
@@ -32,7 +35,8 @@ class LinearProbeLoop(BaseLoop):
     """Extract features of three splits once, fit a logistic regression, hand its test predictions to the evaluator.
 
     The encoder runs over all processes; the fit on the first one. Features are kept in a file a split, named after the
-    weights and the data's settings, so that a second run, or another classifier, does not run the encoder again.
+    weights, the model's and the data's settings and the number of samples, so that a second run, or another classifier,
+    does not run the encoder again. Who replaces pictures of a set by as many others empties the folder.
 
     Args:
         dataloader: Config with loaders 'train', 'val' and 'test' of images with labels.
@@ -67,36 +71,55 @@ class LinearProbeLoop(BaseLoop):
         self.runner.call_hook("before_test")
         self.runner.call_hook("before_test_epoch")
         self.runner.model.eval()
-        weights = weights_hash(unwrap(self.runner.model))
-        splits = {name: self._features(name, weights) for name in SPLITS}
-        predicted = [None]
-        if rank() == 0:
-            result = linear_probe(splits["train"], splits["val"], splits["test"], self.strengths)
-            self.runner.logger.info(f"regularisation chosen on the validation split: C = {result.chosen_c:g}")
-            predicted = [result.predicted]
-        broadcast_object_list(predicted)
-        labels = splits["test"][1]
+        name = self._name_of_encoder()
+        splits = [self._features(split, name) for split in SPLITS]
+        predicted, labels = self._fit(splits) if rank() == 0 else _wait()
         share = share_of(len(labels)).tolist()
-        self.evaluator.process([{"pred_label": int(predicted[0][i]), "gt_label": int(labels[i])} for i in share])
+        self.evaluator.process([{"pred_label": int(predicted[i]), "gt_label": int(labels[i])} for i in share])
         metrics = self.evaluator.evaluate(len(labels))
         self.runner.call_hook("after_test_epoch", metrics=metrics)
         self.runner.call_hook("after_test")
         return metrics
 
-    def _features(self, name: str, weights: str) -> Labelled:
-        """Features and labels of a split, from the file if it is there; the same on every process."""
-        key = json.dumps(self.settings[name]["dataset"], sort_keys=True, default=str)
-        path = self.cache_dir / f"{name}_{hashlib.sha256((weights + key).encode()).hexdigest()[:16]}.npz"
+    def _fit(self, splits: list[Labelled]) -> Labelled:
+        """Predictions and labels of the test split, handed to the other processes too."""
+        told = [time.monotonic()]
+
+        def still_fitting() -> None:
+            if time.monotonic() - told[-1] > HEARTBEAT:
+                broadcast_object_list([None])
+                told.append(time.monotonic())
+
+        device = next(unwrap(self.runner.model).parameters()).device
+        result = linear_probe(*splits, self.strengths, device, still_fitting)
+        scores = ", ".join(f"{strength:.3g}: {score:.4f}" for strength, score in sorted(result.scores.items()))
+        self.runner.logger.info(
+            f"Accuracy on the validation split, by inverse regularisation: {scores}. Chosen: {result.chosen_c:.3g}; "
+            f"fitted in {time.monotonic() - told[0]:.0f} s"
+        )
+        broadcast_object_list([(result.predicted, splits[-1][1])])
+        return result.predicted, splits[-1][1]
+
+    def _name_of_encoder(self) -> str:
+        return weights_hash(unwrap(self.runner.model)) + _text(self.runner.cfg.get("model"))
+
+    def _features(self, split: str, encoder: str) -> Labelled | None:
+        """Features and labels of a split on the first process, from the file if it is there."""
+        loader = self.loaders[split]
+        name = f"{encoder} {_text(self.settings[split]['dataset'])} {len(loader.dataset)}"
+        path = self.cache_dir / f"{split}_{hashlib.sha256(name.encode()).hexdigest()[:16]}.npz"
         there = [path.is_file()]
         broadcast_object_list(there)  # the first process decides, or one might find what another has just written
         if not there[0]:
-            features, labels = self._extract(name, self.loaders[name])
+            features, labels = self._extract(split, loader)
             if rank() == 0:
                 self.cache_dir.mkdir(parents=True, exist_ok=True)
                 unfinished = path.with_suffix(".unfinished.npz")
                 np.savez(unfinished, features=features, labels=labels)
                 unfinished.replace(path)
             return features, labels
+        if rank() > 0:
+            return None
         with np.load(path, allow_pickle=False) as stored:
             return stored["features"], stored["labels"]
 
@@ -107,11 +130,24 @@ class LinearProbeLoop(BaseLoop):
             "image",
             model,
             lambda batch: model({"image": batch}, mode="tensor").float(),
-            lambda batch: labels.append(batch["labels"]),
+            lambda batch: labels.append(as_sampled(batch["labels"], batch["order"])),
         )
         total = len(loader.dataset)
         features = gather_shares(share, total).cpu().numpy()
         return features, gather_shares(torch.cat(labels).to(share.device), total).cpu().numpy()
+
+
+def _wait() -> Labelled:
+    """What the first process hands out when its fit is done; until then it says now and then that it is alive."""
+    message: list[Labelled | None] = [None]
+    while message[0] is None:
+        message = [None]
+        broadcast_object_list(message)
+    return message[0]
+
+
+def _text(settings: Any) -> str:
+    return json.dumps(settings, sort_keys=True, default=str)
 
 
 def weights_hash(model: nn.Module) -> str:

@@ -18,7 +18,7 @@ STRENGTHS = (1e-6, 1e-4, 1e-2, 1.0, 1e2, 1e4, 1e6)
 HALVINGS = 4  # of the distance between STRENGTHS: at last there are eight values a decade around the best
 MAX_ITERATIONS = 1000
 CHUNK_VALUES = 2**25  # logits that are in memory at a time
-FEW_PRODUCTS = 1e8  # samples x features x classes up to which one thread is faster than several
+FEW_PRODUCTS = 1e9  # samples x features x classes up to which one thread is faster than several
 
 
 class ProbeResult(NamedTuple):

@@ -2,16 +2,19 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from helpers.downstream import small
+from helpers.processes import run_in_processes
 from helpers.run import build_runner
 from helpers.vision_sets import WRITERS, write_vision_set
+from mmengine.config import Config
 
-from momo.datasets import VisionSet
 from momo.engine import LinearProbeLoop, linear_probe_loop, zero_shot_loop
+from momo.engine.train_loop import unwrap
 
 pytestmark = [pytest.mark.usefixtures("unformatted_configs"), pytest.mark.filterwarnings("ignore")]
 
@@ -43,38 +46,6 @@ def test_shipped_zero_shot_config(name: str, tmp_path: Path, monkeypatch: pytest
     assert set(metrics) == {"accuracy", "mean_per_class"} and 0 <= metrics["accuracy"] <= 1
 
 
-@pytest.mark.parametrize("name", WRITERS)
-def test_splits_share_nothing_and_lose_nothing(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_vision_set(name, tmp_path, monkeypatch)
-    sets = {split: VisionSet(name, str(tmp_path), split, []) for split in ("train", "val", "trainval", "test")}
-
-    def contents(split: str) -> list[bytes]:
-        data = sets[split]
-        return sorted(bytes([data[i]["label"]]) + data[i]["image"].numpy().tobytes() for i in range(len(data)))
-
-    assert sorted(contents("train") + contents("val")) == contents("trainval")
-    assert not set(contents("test")) & set(contents("trainval")) or name in ("cifar10", "cifar100", "mnist", "stl10")
-    again = VisionSet(name, str(tmp_path), "val", [])
-    assert [again[i]["sample_id"] for i in range(len(again))] == [
-        sets["val"][i]["sample_id"] for i in range(len(again))
-    ]
-    first = sets["test"][0]
-    assert first["image"].dtype == torch.uint8 and first["image"].shape[0] == 3
-    assert len(sets["test"].class_names) > first["label"] and all("_" not in each for each in again.class_names)
-
-
-def test_what_is_missing_is_said(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="root=.*nowhere' does not exist; food-101/ with images/ and meta/"):
-        VisionSet("food101", str(tmp_path / "nowhere"), "train", [])
-    for name in set(WRITERS) - {"imagenet"}:
-        with pytest.raises(FileNotFoundError, match=f"does not hold {name} as published: .* should lie there"):
-            VisionSet(name, str(tmp_path), "train", [])
-    with pytest.raises(ValueError, match="name='food' is unknown"):
-        VisionSet("food", str(tmp_path), "train", [])
-    with pytest.raises(ValueError, match="split='dev' is unknown"):
-        VisionSet("food101", str(tmp_path), "dev", [])
-
-
 def test_features_are_extracted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cfg = vision_config("linear", "food101", tmp_path, monkeypatch)
     extracted: list[str] = []
@@ -95,6 +66,9 @@ def test_features_are_extracted_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
         other.model.backbone.norm.bias += 1.0  # other weights: everything
     other.test()
     assert extracted[4:] == ["train", "val", "test"]
+    other.cfg.model.pooling = "mean"  # the same weights, other features
+    other.test()
+    assert extracted[7:] == ["train", "val", "test"]
 
 
 def test_test_labels_choose_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,6 +86,42 @@ def test_test_labels_choose_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     runner.test()
     assert chosen[0].chosen_c == chosen[1].chosen_c
     np.testing.assert_array_equal(chosen[0].predicted, chosen[1].predicted)
+
+
+def probe_in_process(rank: int, cfg: Config, weights: Path) -> dict[str, Any]:
+    runner = build_runner(cfg)
+    unwrap(runner.model).load_state_dict(torch.load(weights))
+    linear_probe_loop.HEARTBEAT = 0.0  # every step of the fit tells the others that it goes on
+    return {"metrics": runner.test(), "again": runner.test()}
+
+
+def kept_features(cfg: Config) -> dict[str, dict[str, np.ndarray]]:
+    """By file, the name of which tells the split."""
+    return {path.name: dict(np.load(path)) for path in Path(cfg.work_dir, "features").iterdir()}
+
+
+@pytest.mark.dist
+def test_two_processes_probe_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 17 samples in all and 5 for the test, one process has one more than the other."""
+    cfg = vision_config("linear", "pets", tmp_path, monkeypatch)
+    lists = tmp_path / "data" / "pets" / "oxford-iiit-pet" / "annotations"
+    for name, last in (("trainval.txt", 17), ("test.txt", 5)):
+        (lists / name).write_text("".join((lists / name).read_text().splitlines(keepends=True)[:last]))
+    runner = build_runner(cfg)
+    weights = tmp_path / "weights.pth"
+    torch.save(runner.model.state_dict(), weights)
+    cfg.model_wrapper_cfg = dict(type="momo.MoMoDistributedDataParallel")
+    metrics = runner.test()
+    alone = kept_features(cfg)
+    assert sorted(len(split["labels"]) % 2 for split in alone.values()) == [0, 1, 1]
+    cfg.work_dir, cfg.launcher = str(tmp_path / "two"), "pytorch"
+    for result in run_in_processes(probe_in_process, tmp_path, cfg, weights):
+        assert result == {"metrics": metrics, "again": metrics}
+    together = kept_features(cfg)
+    assert together.keys() == alone.keys() and len(alone) == 3
+    for name, split in alone.items():
+        np.testing.assert_array_equal(together[name]["labels"], split["labels"])
+        np.testing.assert_allclose(together[name]["features"], split["features"], atol=1e-5)
 
 
 def test_zero_shot_finds_the_class_that_its_prompts_describe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
