@@ -64,7 +64,12 @@ optim_wrapper = dict(
     type="OptimWrapper",
     constructor="LearningRateDecayOptimWrapperConstructor",
     optimizer=dict(type="AdamW", lr=2e-3, betas=(0.9, 0.999), weight_decay=0.05),  # 5e-4 x 1,024 / 256
-    paramwise_cfg=dict(layer_decay_rate=0.65, norm_decay_mult=0.0, bias_decay_mult=0.0, flat_decay_mult=0.0),
+    paramwise_cfg=dict(
+        layer_decay_rate=0.65,
+        norm_decay_mult=0.0,
+        bias_decay_mult=0.0,
+        custom_keys={".cls_token": dict(decay_mult=0.0)},
+    ),
 )
 param_scheduler = [
     dict(type="LinearLR", start_factor=1e-4, begin=0, end=5, convert_to_iter_based=True),

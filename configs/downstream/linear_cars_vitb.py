@@ -2,7 +2,7 @@
 
 python tools/test.py configs/downstream/linear_cars_vitb.py work_dirs/stage3_vitb
 
-Data: data/cars, as published. Hardware: one GPU for the features, then the CPU; time not measured.
+Data: data/cars, as published. Hardware: one GPU for features and fit; time not measured.
 Expected: 71.6 (accuracy; paper, Table 3); not reproduced yet.
 """
 

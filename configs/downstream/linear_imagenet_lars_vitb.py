@@ -42,7 +42,11 @@ train_dataloader = dict(
     sampler=dict(type="DefaultSampler", shuffle=True),
 )
 train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=90)
-optim_wrapper = dict(type="OptimWrapper", optimizer=dict(type="LARS", lr=6.4, weight_decay=0.0, momentum=0.9))
+optim_wrapper = dict(
+    type="OptimWrapper",
+    optimizer=dict(type="LARS", lr=6.4, weight_decay=0.0, momentum=0.9),  # 0.1 x 16,384 / 256
+    paramwise_cfg=dict(custom_keys={"head.fc.bias": dict(lars_exclude=True)}),  # MAE's adapts matrices only
+)
 param_scheduler = [
     dict(type="LinearLR", start_factor=1e-4, begin=0, end=10, convert_to_iter_based=True),
     dict(type="CosineAnnealingLR", eta_min=0.0, begin=10, convert_to_iter_based=True),

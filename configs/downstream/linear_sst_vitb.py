@@ -2,7 +2,7 @@
 
 python tools/test.py configs/downstream/linear_sst_vitb.py work_dirs/stage3_vitb
 
-Data: data/sst, as published. Hardware: one GPU for the features, then the CPU; time not measured.
+Data: data/sst, as published. Hardware: one GPU for features and fit; time not measured.
 Expected: 56.7 (accuracy; paper, Table 3); not reproduced yet.
 """
 

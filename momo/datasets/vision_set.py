@@ -65,7 +65,7 @@ def _caltech_parts(count: int) -> tuple[int, int]:
 
 
 def _eurosat_parts(count: int) -> tuple[int, int]:
-    """1,000 and 500 of a class, as CLIP has it; of a smaller one two thirds and the rest."""
+    """1,000 and 500 of a class, in all CLIP's 10,000 and 5,000; of a smaller one two thirds and the rest."""
     training = min(1000, max(count * 2 // 3, 1))
     return training, min(500, count - training)
 
