@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-_GLUE = "train and dev (MNLI: dev_matched and dev_mismatched) as GLUE's .tsv files or as parquet files"
-_KARPATHY = "Karpathy's {file} beside the folder{s} {folders}"
+from momo.datasets.vision_set import SOURCES
+
+_GLUE = "train and dev of the task, as its .tsv files or as parquet files (gluebenchmark.com)"
+_KARPATHY = "{file} of Karpathy's splits beside {folders}"
 
 
 class Evaluation(NamedTuple):
-    """A config of configs/downstream. trains: it is fine-tuned first. needs: what its data folder should hold."""
+    """A config of configs/downstream.
+
+    batch: samples of a training step over all processes, 0 if nothing is fine-tuned. needs: what its data folder holds.
+    """
 
     config: str
-    trains: bool
+    batch: int
     needs: str
 
 
@@ -25,26 +30,22 @@ class Row(NamedTuple):
     figures: tuple[str, ...]
 
 
-_SETS = {  # name in Table 3: name of the set, figure, what its folder holds
-    "ImageNet": ("imagenet", "accuracy", "train/ and val/ of ILSVRC 2012, a folder a class"),
-    "Food101": ("food101", "accuracy", "food-101/"),
-    "CIFAR10": ("cifar10", "accuracy", "cifar-10-batches-py/"),
-    "CIFAR100": ("cifar100", "accuracy", "cifar-100-python/"),
-    "Cars": (
-        "cars",
-        "accuracy",
-        "stanford_cars/ with cars_train/, cars_test/, devkit/ and the test labels",
-    ),
-    "Aircraft": ("aircraft", "mean_per_class", "fgvc-aircraft-2013b/"),
-    "DTD": ("dtd", "accuracy", "dtd/dtd/"),
-    "Pets": ("pets", "mean_per_class", "oxford-iiit-pet/ with images/ and annotations/"),
-    "Caltech101": ("caltech101", "mean_per_class", "caltech101/101_ObjectCategories/"),
-    "Flowers102": ("flowers102", "mean_per_class", "flowers-102/ with jpg/, imagelabels.mat and setid.mat"),
-    "MNIST": ("mnist", "accuracy", "MNIST/raw/ with the four idx files"),
-    "STL10": ("stl10", "accuracy", "stl10_binary/"),
-    "EuroSAT": ("eurosat", "accuracy", "eurosat/2750/ (the RGB version)"),
-    "GTSRB": ("gtsrb", "accuracy", "gtsrb/ with GTSRB/ and GT-final_test.csv"),
-    "SST": ("sst", "accuracy", "rendered-sst2/"),
+_SETS = {  # name in Table 3: name of the set, the figure that is its convention
+    "ImageNet": ("imagenet", "accuracy"),
+    "Food101": ("food101", "accuracy"),
+    "CIFAR10": ("cifar10", "accuracy"),
+    "CIFAR100": ("cifar100", "accuracy"),
+    "Cars": ("cars", "accuracy"),
+    "Aircraft": ("aircraft", "mean_per_class"),
+    "DTD": ("dtd", "accuracy"),
+    "Pets": ("pets", "mean_per_class"),
+    "Caltech101": ("caltech101", "mean_per_class"),
+    "Flowers102": ("flowers102", "mean_per_class"),
+    "MNIST": ("mnist", "accuracy"),
+    "STL10": ("stl10", "accuracy"),
+    "EuroSAT": ("eurosat", "accuracy"),
+    "GTSRB": ("gtsrb", "accuracy"),
+    "SST": ("sst", "accuracy"),
 }
 _TASKS = {  # name in Table 3: task, figures
     "MNLI": ("mnli", ("accuracy",)),
@@ -56,31 +57,38 @@ _TASKS = {  # name in Table 3: task, figures
     "STS-B": ("stsb", ("pearson", "spearman")),
 }
 
+
+def _layout(key: str) -> str:
+    return f"{SOURCES[key].layout} ({SOURCES[key].origin})"
+
+
 EVALUATIONS = {
-    **{f"glue_{task}": Evaluation(f"glue_{task}_vitb", True, f"{name}: {_GLUE}") for name, (task, _) in _TASKS.items()},
+    **{f"glue_{task}": Evaluation(f"glue_{task}_vitb", 32, f"{name}: {_GLUE}") for name, (task, _) in _TASKS.items()},
     **{
-        f"linear_{key}": Evaluation(f"linear_{key}_vitb", False, f"{name}: {holds}")
-        for name, (key, _, holds) in _SETS.items()
+        f"linear_{key}": Evaluation(f"linear_{key}_vitb", 0, f"{name}: {_layout(key)}")
+        for name, (key, _) in _SETS.items()
     },
     "vqa_vqav2": Evaluation(
         "vqa_vqav2_vitb",
-        True,
-        "VQAv2's questions, annotations, train2014/ and val2014/, and the answers.json that "
-        "tools/dataset/build_vqa_answers.py makes",
+        256,
+        "VQAv2: its questions and annotations (visualqa.org), train2014/ and val2014/ (cocodataset.org), and the "
+        "answers.json that tools/dataset/build_vqa_answers.py makes",
     ),
     "retrieval_flickr30k": Evaluation(
         "retrieval_flickr30k_vitb",
-        False,
-        _KARPATHY.format(file="dataset_flickr30k.json", s="", folders="flickr30k-images/"),
+        0,
+        _KARPATHY.format(file="dataset_flickr30k.json", folders="flickr30k-images/ (University of Illinois)"),
     ),
     "retrieval_coco": Evaluation(
-        "retrieval_coco_vitb", False, _KARPATHY.format(file="dataset_coco.json", s="s", folders="train2014/, val2014/")
+        "retrieval_coco_vitb",
+        0,
+        _KARPATHY.format(file="dataset_coco.json", folders="train2014/ and val2014/ (cocodataset.org)"),
     ),
 }
 
 ROWS: dict[str, tuple[Row, ...]] = {
     "Language": tuple(Row(name, f"glue_{task}", figures) for name, (task, figures) in _TASKS.items()),
-    "Vision": tuple(Row(name, f"linear_{key}", (figure,)) for name, (key, figure, _) in _SETS.items()),
+    "Vision": tuple(Row(name, f"linear_{key}", (figure,)) for name, (key, figure) in _SETS.items()),
     "Multimodal": (
         Row("VQAv2", "vqa_vqav2", ("accuracy",)),
         *(
@@ -103,6 +111,12 @@ TABLE_2_ROWS = (
     ),
     Row("ImageNet", "linear_imagenet", ("accuracy",)),
 )
+
+
+def figures_of(evaluation: str) -> set[str]:
+    """What an evaluation must measure for the tables."""
+    rows = (row for group in (*ROWS.values(), TABLE_2_ROWS) for row in group)
+    return {name for row in rows if row.evaluation == evaluation for name in row.figures}
 
 
 def score(row: Row, metrics: Mapping[str, Mapping[str, float]]) -> float | None:
