@@ -36,7 +36,9 @@ def fill_text(model: MoMoPretrainer, texts: Sequence[str], tokenizer, batch_size
     """
     found, rows = find_objective(model, MLM), []
     for first in range(0, len(texts), batch_size):
-        rows.append(_log_probabilities(model, found, _blank_batch(model, texts[first : first + batch_size], tokenizer)))
+        rows.append(
+            blank_log_probabilities(model, found, blank_batch(model, texts[first : first + batch_size], tokenizer))
+        )
     return torch.cat(rows)
 
 
@@ -58,9 +60,9 @@ def fill_captions(
         raise ValueError(f"each caption needs its image, got {len(images)} images and {len(captions)} captions")
     found, rows = find_objective(model, CMM), []
     for first in range(0, len(captions), batch_size):
-        batch = _blank_batch(model, captions[first : first + batch_size], tokenizer)
+        batch = blank_batch(model, captions[first : first + batch_size], tokenizer)
         batch["images"] = torch.stack(list(images[first : first + batch_size]))
-        rows.append(_log_probabilities(model, found, batch))
+        rows.append(blank_log_probabilities(model, found, batch))
     return torch.cat(rows)
 
 
@@ -76,8 +78,11 @@ def top_words(log_probabilities: Tensor, tokenizer, k: int = 5) -> list[list[Gue
     ]
 
 
-def _blank_batch(model: MoMoPretrainer, texts: Sequence[str], tokenizer) -> Batch:
-    """Packed texts; `blanks` (T,) says which of their words are [MASK]."""
+def blank_batch(model: MoMoPretrainer, texts: Sequence[str], tokenizer) -> Batch:
+    """Packed texts; `blanks` (T,) says which of their words are [MASK].
+
+    Raises: ValueError if a text has no [MASK] within the longest length.
+    """
     max_len = model.backbone.text_embed.max_len
     words, positions, counts = pack_texts(texts, tokenizer, max_len)
     blanks = (words == tokenizer.mask_token_id).numpy()
@@ -90,17 +95,30 @@ def _blank_batch(model: MoMoPretrainer, texts: Sequence[str], tokenizer) -> Batc
     return {"words": words, "positions": positions, "word_counts": counts, "blanks": blanks}
 
 
-@torch.inference_mode()
-def _log_probabilities(model: MoMoPretrainer, found: Found, batch: Batch) -> Tensor:
-    """What the objective's decoder says about the blanks, everything else being visible."""
+def predict_blanks(
+    model: MoMoPretrainer, found: Found, batch: Batch, hidden_patches: np.ndarray | None = None
+) -> tuple[Tensor, MaskedPlan]:
+    """What the objective's decoder says about the blanks: logits (M, vocabulary), and the plan behind them.
+
+    Everything but the blanks is visible, and the patches that `hidden_patches` (B * L,) names with True; None hides
+    none of them.
+    """
     modality, name, objective, decoder = found
     backbone, counts, num_patches = model.backbone, batch["word_counts"], 0
     if "images" in batch:
         num_patches = int(np.prod(grid_size(*batch["images"].shape[-2:], backbone.patch_size)))
-    plan = MaskedPlan(*plan_sequences(len(counts), num_patches, counts, hidden_words=batch["blanks"]))
+    plan = MaskedPlan(*plan_sequences(len(counts), num_patches, counts, hidden_patches, batch["blanks"]))
     inputs = model.data_preprocessor({modality: {**batch, "plans": {name: plan}}})["inputs"][modality]
     plan = inputs["plans"][name]
     encoded = backbone.encode(objective.request(backbone, inputs, plan, None).tokens[0])
     decoded = objective.decode(encoded, inputs, plan, backbone, decoder)
     logits = decoder.predict_words(decoded, plan.decode.hidden_word_rows, backbone.text_embed.words.weight)
-    return logits.float().log_softmax(-1).cpu()
+    return logits.float(), plan
+
+
+@torch.inference_mode()
+def blank_log_probabilities(
+    model: MoMoPretrainer, found: Found, batch: Batch, hidden_patches: np.ndarray | None = None
+) -> Tensor:
+    """`predict_blanks` as log-probabilities on the CPU."""
+    return predict_blanks(model, found, batch, hidden_patches)[0].log_softmax(-1).cpu()

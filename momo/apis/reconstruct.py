@@ -10,7 +10,7 @@ from torch import Tensor
 from momo.models import MIM, MoMoPretrainer
 from momo.models.objectives.base import Batch
 from momo.models.pretrainers import find_objective
-from momo.ops import grid_size, patchify, unpatchify
+from momo.ops import denormalize_patches, grid_size, patchify, unpatchify
 
 
 class Reconstruction(NamedTuple):
@@ -44,8 +44,7 @@ def reconstruct_images(model: MoMoPretrainer, batch: Batch) -> Reconstruction:
     patches = patchify(inputs["images"], patch)
     rows = plan.decode.hidden_patches
     if objective.image_loss.norm_pix:
-        variance, mean = torch.var_mean(patches.flatten(0, 1).index_select(0, rows), dim=-1, keepdim=True)
-        pixels = pixels * variance.sqrt() + mean
+        pixels = denormalize_patches(pixels, patches.flatten(0, 1).index_select(0, rows))
     grid = grid_size(*inputs["images"].shape[-2:], patch)
     filled = patches.flatten(0, 1).index_copy(0, rows, pixels).view_as(patches)
     hidden = torch.zeros_like(patches, dtype=torch.bool).flatten(0, 1).index_fill(0, rows, True).view_as(patches)

@@ -5,9 +5,12 @@ Legend: N tokens, C channels, H heads, D = C / H, B sequences of L tokens in a r
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
 from .packing import Run, SequenceLayout, cu_seqlens
 
@@ -53,3 +56,34 @@ def _varlen(qkv: Tensor, group: tuple[Run, ...], num_heads: int) -> Tensor:
     q_NHD, k_NHD, v_NHD = qkv.view(qkv.shape[0], 3, num_heads, -1).unbind(1)
     bounds, longest = cu_seqlens(group, qkv.device), max(run.length for run in group)
     return varlen_attn(q_NHD, k_NHD, v_NHD, bounds, bounds, longest, longest).flatten(1)
+
+
+class AttentionMaps(TorchFunctionMode):
+    """While entered, attention is computed through explicit maps, and these are kept in `maps`, in the order of layers.
+
+        with AttentionMaps() as recorded:
+            y = model(x)
+        gradients = torch.autograd.grad(y, recorded.maps)
+
+    It takes the place of SDPA calls alone, one a run of equal lengths, so the layers need no switch and cost nothing
+    more outside. Outputs differ from SDPA's by rounding. The maps are part of the graph even where no weight is
+    trained. Ragged groups in half precision on CUDA do not go through SDPA and leave no maps.
+
+    Shapes: each map (B, H, L, L), queries down, keys across; rows sum to 1.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maps: list[Tensor] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        if func is not F.scaled_dot_product_attention:
+            return func(*args, **(kwargs or {}))
+        return self._attend(*args, **(kwargs or {}))
+
+    def _attend(self, q_BHLD: Tensor, k_BHLD: Tensor, v_BHLD: Tensor) -> Tensor:
+        map_BHLL = (q_BHLD @ k_BHLD.transpose(-2, -1) * q_BHLD.shape[-1] ** -0.5).softmax(-1)
+        if torch.is_grad_enabled() and not map_BHLL.requires_grad:
+            map_BHLL.requires_grad_()
+        self.maps.append(map_BHLL)
+        return map_BHLL @ v_BHLD

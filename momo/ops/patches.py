@@ -43,11 +43,28 @@ def unpatchify(patches: Tensor, grid: tuple[int, int], patch_size: int) -> Tenso
     return x.permute(0, 3, 1, 4, 2, 5).reshape(patches.shape[0], -1, rows * patch_size, columns * patch_size)
 
 
-def normalize_patches(patches: Tensor, eps: float = 1e-6) -> Tensor:
+_EPS = 1e-6
+
+
+def normalize_patches(patches: Tensor) -> Tensor:
     """Give each patch zero mean and unit (sample) variance over its pixels.
 
     Shapes: (..., pixels) in and out.
-    Source: He et al. 2022, arXiv:2111.06377, section 4.1, 'reconstruction target'.
+    Source: He et al. 2022, arXiv:2111.06377, section 4.1, 'reconstruction target'; 1e-6 is added to the variance.
     """
+    mean, deviation = _mean_and_deviation(patches)
+    return (patches - mean) / deviation
+
+
+def denormalize_patches(normalized: Tensor, patches: Tensor) -> Tensor:
+    """Undo `normalize_patches` by the mean and the contrast of `patches`, those that were, or would be, normalised.
+
+    Shapes: normalized and patches (..., pixels); the result as well.
+    """
+    mean, deviation = _mean_and_deviation(patches)
+    return normalized * deviation + mean
+
+
+def _mean_and_deviation(patches: Tensor) -> tuple[Tensor, Tensor]:
     variance, mean = torch.var_mean(patches, dim=-1, keepdim=True)
-    return (patches - mean) / (variance + eps).sqrt()
+    return mean, (variance + _EPS).sqrt()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from momo.ops import SequenceLayout, packed_attention
+from momo.ops import AttentionMaps, SequenceLayout, packed_attention
 
 HEADS, WIDTH = 2, 8
 LENGTHS = {
@@ -68,6 +68,51 @@ def test_gradient_stays_within_the_sequence() -> None:
     packed_attention(qkv, SequenceLayout.ragged(lengths), HEADS)[3:8].square().sum().backward()
     touched = (qkv.grad != 0).any(1)
     assert touched.tolist() == [False] * 3 + [True] * 5 + [False] * 2
+
+
+def random_maps(qkv: Tensor) -> tuple[Tensor, list[Tensor]]:
+    layout = SequenceLayout.ragged([3, 3, 2])
+    with AttentionMaps() as recorded:
+        out = packed_attention(qkv, layout, HEADS)
+    return out, recorded.maps
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_explicit_maps_give_the_same_output_and_gradient(dtype: torch.dtype) -> None:
+    qkv = random_qkv(8).to(dtype).requires_grad_()
+    out, maps = random_maps(qkv)
+    expected = packed_attention(qkv, SequenceLayout.ragged([3, 3, 2]), HEADS)
+    torch.testing.assert_close(out, expected, rtol=0, atol=1e-6 if dtype == torch.float32 else 1e-14)
+    weight = torch.randn_like(out)
+    gradients = [torch.autograd.grad((x * weight).sum(), qkv)[0] for x in (out, expected)]
+    torch.testing.assert_close(*gradients, rtol=0, atol=1e-5)
+    assert [tuple(x.shape) for x in maps] == [(2, HEADS, 3, 3), (1, HEADS, 2, 2)]
+
+
+def test_maps_are_what_the_output_is_made_of() -> None:
+    qkv = random_qkv(8)
+    out, maps = random_maps(qkv)
+    value = qkv[6:, 2 * WIDTH :].view(2, HEADS, -1)  # of the last sequence
+    by_hand = torch.einsum("hqk,khd->qhd", maps[1][0], value).flatten(1)
+    torch.testing.assert_close(by_hand, out[6:], rtol=0, atol=1e-14)
+    assert all(torch.allclose(x.sum(-1), torch.ones_like(x.sum(-1))) and (x >= 0).all() for x in maps)
+
+
+def test_maps_can_be_differentiated_where_nothing_is_trained() -> None:
+    out, maps = random_maps(random_qkv(8))
+    gradient, other = torch.autograd.grad(out[6:].sum(), maps[::-1], allow_unused=True)
+    assert gradient.abs().sum() > 0
+    assert other is None or not other.any()
+    with torch.inference_mode():
+        assert not random_maps(random_qkv(8))[1][0].requires_grad
+
+
+def test_outside_nothing_is_recorded() -> None:
+    recorded = AttentionMaps()
+    with recorded:
+        pass
+    packed_attention(random_qkv(5), SequenceLayout.equal(1, 5), HEADS)
+    assert recorded.maps == []
 
 
 @pytest.mark.gpu

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from momo.ops import grid_size, normalize_patches, patchify, unpatchify
+from momo.ops import denormalize_patches, grid_size, normalize_patches, patchify, unpatchify
 
 
 def test_patches_by_hand() -> None:
@@ -36,6 +36,15 @@ def test_normalized_patches_by_hand() -> None:
     expected = (patches - 3) / (14 / 3 + 1e-6) ** 0.5
     torch.testing.assert_close(normalize_patches(patches), expected, rtol=0, atol=1e-15)
     assert torch.equal(normalize_patches(torch.full((2, 5), 7.0)), torch.zeros(2, 5))
+
+
+def test_denormalizing_undoes_normalizing() -> None:
+    """Also where a patch is almost plain, and what is added to its variance counts."""
+    patches = torch.randn(2, 3, 12, dtype=torch.float64) * torch.tensor([10.0, 1.0, 1e-3]).view(1, 3, 1) + 5
+    restored = denormalize_patches(normalize_patches(patches), patches)
+    torch.testing.assert_close(restored, patches, rtol=0, atol=1e-14)
+    plain = torch.full((1, 4), 7.0)
+    assert torch.allclose(denormalize_patches(torch.ones(1, 4), plain), plain + 1e-3)  # the root of 1e-6
 
 
 def test_refuses_sizes_that_patches_do_not_fill() -> None:

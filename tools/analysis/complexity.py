@@ -4,8 +4,9 @@
     python tools/analysis/complexity.py --arch large --batch 1 8 --words 16 --rounds 5 --out complexity.json
 
 Both models have random weights. An image is encoded for classification, a text of --words pieces for retrieval or
-classification, a pair for questions and matching; FLAVA runs its image, its text, or all three of its encoders. Rounds
-of the two take turns, so that what else the machine does falls on both.
+classification, a pair for questions and matching; FLAVA runs its image, its text, or all three of its encoders, as
+transformers does, which writes its attention out where this project calls torch's own. The models take turns in every
+round, so that what else the machine does falls on both.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ import argparse
 import json
 import statistics
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from count_parameters import PAPER, active_parameters
+from count_parameters import PAPER, active_parameters, beside_paper, count
 from fvcore.nn import FlopCountAnalysis
 from rich.console import Console
 from rich.progress import track
@@ -77,26 +79,19 @@ class FlavaTask(nn.Module):
             return self.flava.image_model(images)[0]
         if self.task == "text":
             return self.flava.text_model(words)[0]
-        # What FlavaModel does for pairs, without its optional outputs.
-        image = self.flava.image_to_mm_projection(self.flava.image_model(images)[0])
-        text = self.flava.text_to_mm_projection(self.flava.text_model(words)[0])
-        return self.flava.multimodal_model(torch.cat([image, text], 1))[0]
+        return self.flava(input_ids=words, pixel_values=images).multimodal_embeddings
 
-    def active(self) -> int:
-        """Parameters that this task's pass uses, with the projection that retrieval compares by."""
-        flava = self.flava
-        used: dict[str, list[nn.Module]] = {
-            "image": [flava.image_model, flava.image_projection],
-            "text": [flava.text_model, flava.text_projection],
-            "image_text": [
-                flava.image_model,
-                flava.text_model,
-                flava.multimodal_model,
-                flava.image_to_mm_projection,
-                flava.text_to_mm_projection,
-            ],
-        }
-        return sum(p.numel() for module in used[self.task] for p in module.parameters())
+
+def flava_parameters(flava: nn.Module) -> dict[str, int]:
+    """Parameters that each task's pass uses, counted as `active_parameters` does: with the projections that retrieval
+    compares by."""
+    unimodal = flava.image_model, flava.text_model
+    joint = flava.multimodal_model, flava.image_to_mm_projection, flava.text_to_mm_projection
+    return {
+        "image": count(flava.image_model, flava.image_projection),
+        "text": count(flava.text_model, flava.text_projection),
+        "image_text": count(*unimodal, *joint),
+    }
 
 
 def attention_flops(inputs: list[Any], outputs: list[Any]) -> int:
@@ -107,7 +102,7 @@ def attention_flops(inputs: list[Any], outputs: list[Any]) -> int:
 
 
 def flops(model: nn.Module, inputs: Inputs) -> int:
-    """Multiply-adds of a forward pass, as fvcore counts them; softmax, norms and GELU are left out."""
+    """Multiply-adds of a forward pass, as fvcore counts them: matrix products, and 5 for each value of a LayerNorm."""
     counter = FlopCountAnalysis(model, tuple(inputs))
     counter.set_op_handle("aten::scaled_dot_product_attention", attention_flops)
     counter.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
@@ -149,10 +144,10 @@ def build_flava(arch: str) -> nn.Module:
 
 
 @torch.inference_mode()
-def measure(arch: str, batches: list[int], words: int, rounds: int) -> list[dict[str, Any]]:
-    """A dict a task and batch size, with both models' figures."""
+def measure(arch: str, batches: list[int], words: int, rounds: int) -> dict[str, Any]:
+    """Both models' parameters by task, and a row a task and batch size with their operations and times."""
     backbone, flava = MoMoViT(arch).eval(), build_flava(arch).eval()
-    active, rows = active_parameters(arch), []
+    rows = []
     for task in track(TASKS, "measuring"):
         theirs = FlavaTask(flava, task)
         for batch in batches:
@@ -163,53 +158,58 @@ def measure(arch: str, batches: list[int], words: int, rounds: int) -> list[dict
                 dict(
                     task=task,
                     batch=batch,
-                    parameters=active[task],
-                    paper_millions=PAPER.get(arch, {}).get(task),
-                    flava_parameters=theirs.active(),
                     gflops=flops(ours, inputs) / 1e9,
                     flava_gflops=flops(theirs, inputs) / 1e9,
                     milliseconds=1e3 * seconds[0],
                     flava_milliseconds=1e3 * seconds[1],
                 )
             )
-    return rows
+    return dict(
+        arch=arch,
+        words=words,
+        rounds=rounds,
+        threads=torch.get_num_threads(),
+        parameters=active_parameters(arch),
+        flava_parameters=flava_parameters(flava),
+        rows=rows,
+    )
 
 
-def as_table(rows: list[dict[str, Any]], title: str) -> Table:
-    columns = "task|batch|parameters|paper, M|difference|FLAVA|GFLOPs|FLAVA|ms|FLAVA|FLAVA / here".split("|")
-    table = Table(*columns, title=title)
-    for row in rows:
-        paper = row["paper_millions"]
-        table.add_row(
-            row["task"],
-            str(row["batch"]),
-            f"{row['parameters'] / 1e6:.1f} M",
-            str(paper or "-"),
-            f"{row['parameters'] / paper / 1e6 - 1:+.2%}" if paper else "-",
-            f"{row['flava_parameters'] / 1e6:.1f} M",
-            f"{row['gflops']:.2f}",
-            f"{row['flava_gflops']:.2f}",
-            f"{row['milliseconds']:.1f}",
-            f"{row['flava_milliseconds']:.1f}",
-            f"{row['flava_milliseconds'] / row['milliseconds']:.2f} x",
-        )
-    return table
+def as_tables(result: dict[str, Any]) -> list[Table]:
+    """Parameters beside the paper's Table 1; operations and times beside FLAVA's."""
+    arch, ours, theirs = result["arch"], result["parameters"], result["flava_parameters"]
+    parameters = Table("task", arch, "paper", "difference", "FLAVA", "paper", "difference", title="active parameters")
+    published = PAPER["FLAVA"] if arch == "base" else {}
+    for task in TASKS:
+        here = beside_paper(ours[task], PAPER.get(arch, {}).get(task))
+        parameters.add_row(task, *here, *beside_paper(theirs[task], published.get(task)))
+    title = (
+        f"texts of {result['words']} word pieces, float32, {result['threads']} threads, median of {result['rounds']}"
+    )
+    costs = Table("task", "batch", "GFLOPs", "FLAVA", "ratio", "ms", "FLAVA", "ratio", title=title)
+    for row in result["rows"]:
+        cells = []
+        for key, digits in (("gflops", 2), ("milliseconds", 1)):
+            here, there = row[key], row[f"flava_{key}"]
+            cells += [f"{here:.{digits}f}", f"{there:.{digits}f}", f"{there / here:.2f} x"]
+        costs.add_row(row["task"], str(row["batch"]), *cells)
+    return [parameters, costs]
 
 
 def main() -> None:
+    warnings.filterwarnings("ignore", category=FutureWarning)  # transformers' and fvcore's own
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--arch", default="base", choices=["tiny", "small", "base", "large"])
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--words", type=int, default=16, help="word pieces of each text")
     parser.add_argument("--rounds", type=int, default=5, help="measured passes, of which the median counts")
-    parser.add_argument("--out", type=Path, help="write the rows as JSON")
+    parser.add_argument("--out", type=Path, help="write the figures as JSON")
     args = parser.parse_args()
-    rows = measure(args.arch, args.batch, args.words, args.rounds)
-    title = f"{args.arch}, texts of {args.words} word pieces, {torch.get_num_threads()} threads, float32"
-    Console(width=140).print(as_table(rows, title))
+    result = measure(args.arch, args.batch, args.words, args.rounds)
+    Console(width=120).print(*as_tables(result))
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(rows, indent=1) + "\n")
+        args.out.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

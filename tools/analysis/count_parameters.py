@@ -18,7 +18,20 @@ from momo.registry import MODELS
 PAPER = {  # Table 1, millions
     "base": {"image": 86, "text": 110, "image_text": 110},
     "large": {"image": 303, "text": 335, "image_text": 335},
+    "FLAVA": {"image": 86, "text": 110, "image_text": 241},
 }
+
+
+def count(*modules: nn.Module) -> int:
+    """Parameters of modules that share none."""
+    return sum(p.numel() for module in modules for p in module.parameters())
+
+
+def beside_paper(parameters: int, paper: int | None) -> list[str]:
+    """Cells of a table: the count, the paper's millions, how far they are apart."""
+    if paper is None:
+        return [f"{parameters:,}", "", ""]
+    return [f"{parameters:,}", f"{paper} M", f"{parameters / paper / 1e6 - 1:+.2%}"]
 
 
 def active_parameters(arch: str) -> dict[str, int]:
@@ -38,21 +51,16 @@ def active_parameters(arch: str) -> dict[str, int]:
         "text": [*shared, backbone.text_embed, tasks["itc"].neck.text],
         "image_text": [*shared, backbone.image_embed, backbone.text_embed, tasks["itm"].head],
     }
-    return {
-        name: backbone.cls_token.numel() + sum(p.numel() for module in modules for p in module.parameters())
-        for name, modules in used.items()
-    }
+    return {name: backbone.cls_token.numel() + count(*modules) for name, modules in used.items()}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--arch", nargs="+", default=["tiny", "small", "base", "large", "huge"])
-    table = Table("arch", "task", "parameters", "paper, millions", "difference")
+    table = Table("arch", "task", "parameters", "paper", "difference")
     for arch in parser.parse_args().arch:
-        for task, count in active_parameters(arch).items():
-            paper = PAPER.get(arch, {}).get(task)
-            difference = f"{count / paper / 1e6 - 1:+.2%}" if paper else ""
-            table.add_row(arch, task, f"{count:,}", str(paper or ""), difference)
+        for task, parameters in active_parameters(arch).items():
+            table.add_row(arch, task, *beside_paper(parameters, PAPER.get(arch, {}).get(task)))
     Console().print(table)
 
 
