@@ -171,7 +171,7 @@ class _Sections(ConfigWalk):
         table = wrapper["paramwise_cfg"].get("custom_keys")
         if optimizer is None or not isinstance(table, Mapping):
             return
-        known = schema.group_keys(accepted_parameters(optimizer))
+        known = schema.group_keys(optimizer)
         for name, settings in table.items():
             # Other settings are handed on to the parameter group; only one that nearly is a known one is a mistake.
             names = [key for key in settings if difflib.get_close_matches(key, known.parameters, cutoff=0.8)]

@@ -9,6 +9,7 @@ import functools
 import inspect
 import re
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from mmengine.dist import init_dist
@@ -174,6 +175,9 @@ def paramwise_keys(constructor: type) -> Accepted:
     return fields(**{key: dict if key == "custom_keys" else float | bool for key in keys})
 
 
-def group_keys(optimizer: Accepted) -> Accepted:
-    """The keys of one entry of paramwise_cfg's custom_keys: two factors, or any setting of a parameter group."""
-    return merged(fields(lr_mult=float, decay_mult=float), without(optimizer, "params"))
+def group_keys(optimizer: type) -> Accepted:
+    """The keys of one entry of paramwise_cfg's custom_keys: two factors, or any setting of a parameter group, be it an
+    argument of the optimizer or something that its source reads from the group."""
+    read = re.findall(r"group(?:\.get\(|\[)\s*['\"](\w+)['\"]", inspect.getsource(optimizer))
+    known = merged(accepted_parameters(optimizer), fields(**dict.fromkeys(read, Any)))
+    return merged(fields(lr_mult=float, decay_mult=float), without(known, "params"))
