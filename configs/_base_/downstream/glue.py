@@ -3,7 +3,7 @@
 from mmengine.config import read_base
 
 with read_base():
-    from ..runtime import *  # noqa: F403
+    from .finetune import *  # noqa: F403
 
 _pipeline = [dict(type="TokenizePair", tokenizer="data/bert-base-uncased", max_len=128)]
 
@@ -25,7 +25,6 @@ test_dataloader = dict(
 )
 find_unused_parameters = True  # no image comes by, and the encoder has its embedding
 train_cfg = dict(type="MultiModalTrainLoop", max_epochs=10)  # 33,112 steps of 32 on QNLI
-test_cfg = dict(type="MultiModalTestLoop")
 test_evaluator = dict(type="GLUEMetric")
 optim_wrapper = dict(
     type="OptimWrapper",
@@ -35,14 +34,4 @@ optim_wrapper = dict(
 param_scheduler = [  # warm-up over 6% of the steps, then linear to 0
     dict(type="LinearLR", start_factor=1e-3, begin=0, end=0.6, convert_to_iter_based=True),
     dict(type="PolyLR", power=1.0, eta_min=0.0, begin=0.6, convert_to_iter_based=True),
-]
-custom_hooks = [
-    dict(type="ProgressHook"),
-    dict(
-        type="StageHook",
-        checkpoint="work_dirs/stage3_vitb",
-        made_by="tools/dist_train.sh configs/momo/stage3_vitb.py 64",
-        new=["head.*"],
-        unused=["decoders.*", "objectives.*"],
-    ),
 ]

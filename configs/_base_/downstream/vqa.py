@@ -3,7 +3,7 @@
 from mmengine.config import read_base
 
 with read_base():
-    from ..runtime import *  # noqa: F403
+    from .finetune import *  # noqa: F403
 
 _pipeline = [
     dict(type="LoadImage"),
@@ -23,7 +23,6 @@ test_dataloader = dict(
     batch_size=64, num_workers=8, loaders=dict(image_text=dict(dataset=dict(**_dataset, split="held_out")))
 )
 train_cfg = dict(type="MultiModalTrainLoop", max_epochs=10)
-test_cfg = dict(type="MultiModalTestLoop")
 test_evaluator = dict(type="VQAAccuracy")
 optim_wrapper = dict(
     type="OptimWrapper",
@@ -34,14 +33,4 @@ optim_wrapper = dict(
 param_scheduler = [  # warm-up over a tenth of the steps, then linear to 0
     dict(type="LinearLR", start_factor=1e-3, begin=0, end=1, convert_to_iter_based=True),
     dict(type="PolyLR", power=1.0, eta_min=0.0, begin=1, convert_to_iter_based=True),
-]
-custom_hooks = [
-    dict(type="ProgressHook"),
-    dict(
-        type="StageHook",
-        checkpoint="work_dirs/stage3_vitb",
-        made_by="tools/dist_train.sh configs/momo/stage3_vitb.py 64",
-        new=["head.*"],
-        unused=["decoders.*", "objectives.*"],
-    ),
 ]
