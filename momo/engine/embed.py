@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import numpy as np
@@ -11,34 +11,9 @@ from rich.progress import track
 from torch import Tensor, distributed, nn
 from torch.utils.data import DataLoader
 
-from momo.datasets import build_loader
 from momo.ops import gather_with_grad, rank, world_size
 
 T = TypeVar("T")
-
-
-def build_input_loaders(cfg: Mapping[str, Any], model: nn.Module, key: str, names: set[str]) -> dict[str, DataLoader]:
-    """Evaluation loaders by input ('image', 'text'), without masks.
-
-    Args:
-        cfg: 'loaders': a loader config an input; everything else (batch_size, num_workers) is their default.
-        model: The (unwrapped) model, whose limits on text hold.
-        key: Name of this config, for messages.
-        names: The loaders that must be there.
-    Raises: ValueError if there are others, or the model has no text embedding.
-    """
-    cfg = dict(cfg)
-    loaders = cfg.pop("loaders")
-    if set(loaders) != names:
-        raise ValueError(f"{key}.loaders are {sorted(loaders)}, but this evaluation needs {sorted(names)}")
-    embedding = model.backbone.text_embed
-    if embedding is None:
-        raise ValueError("comparing images with texts needs model.backbone.vocab_size above 0")
-    limits = (embedding.max_len, embedding.words.num_embeddings)
-    return {
-        name: build_loader({**cfg, **own}, {}, text_limits=limits, seed=0, training=False)
-        for name, own in loaders.items()
-    }
 
 
 def progress(items: Iterable[T], title: str, total: int) -> Iterable[T]:

@@ -12,26 +12,23 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.dist import broadcast_object_list
-from mmengine.runner import BaseLoop
 from torch import nn
 from torch.utils.data import DataLoader
 
-from momo.datasets import build_loader
 from momo.evaluation import linear_probe
 from momo.evaluation.linear_probe import STRENGTHS, Labelled
 from momo.ops import rank
 from momo.registry import LOOPS
 
 from .embed import as_sampled, embed_share, gather_shares, share_of
-from .loaders import EvaluationLoader
-from .train_loop import unwrap
+from .whole_set_loop import WholeSetLoop
 
 SPLITS = ("train", "val", "test")
 HEARTBEAT = 60.0  # seconds; processes that wait longer for a message give up, by default after 10 minutes
 
 
 @LOOPS.register_module()
-class LinearProbeLoop(BaseLoop):
+class LinearProbeLoop(WholeSetLoop):
     """Extract features of three splits once, fit a logistic regression, hand its test predictions to the evaluator.
 
     The encoder runs over all processes; the fit on the first one. Features are kept in a file a split, named after the
@@ -54,32 +51,16 @@ class LinearProbeLoop(BaseLoop):
         strengths: Sequence[float] = STRENGTHS,
         cache_dir: str | None = None,
     ) -> None:
-        self.settings = {name: dict(cfg) for name, cfg in dataloader["loaders"].items()}
-        if set(self.settings) != set(SPLITS):
-            raise ValueError(f"test_dataloader.loaders are {sorted(self.settings)}, a linear probe needs {SPLITS}")
-        shared = {key: value for key, value in dataloader.items() if key != "loaders"}
-        self.loaders = {
-            name: build_loader({**shared, **self.settings[name]}, {}, seed=0, training=False) for name in SPLITS
-        }
-        super().__init__(runner, EvaluationLoader({"test": self.loaders["test"]}))
-        self.evaluator = runner.build_evaluator(evaluator)
+        super().__init__(runner, dataloader, evaluator, names=SPLITS[::-1], purpose="a linear probe")
         self.strengths = tuple(strengths)
         self.cache_dir = Path(cache_dir or Path(runner.work_dir, "features"))
 
-    @torch.no_grad()
-    def run(self) -> dict[str, float]:
-        self.runner.call_hook("before_test")
-        self.runner.call_hook("before_test_epoch")
-        self.runner.model.eval()
+    def measure(self) -> tuple[list[dict[str, int]], int]:
         name = self._name_of_encoder()
         splits = [self._features(split, name) for split in SPLITS]
         predicted, labels = self._fit(splits) if rank() == 0 else _wait()
         share = share_of(len(labels)).tolist()
-        self.evaluator.process([{"pred_label": int(predicted[i]), "gt_label": int(labels[i])} for i in share])
-        metrics = self.evaluator.evaluate(len(labels))
-        self.runner.call_hook("after_test_epoch", metrics=metrics)
-        self.runner.call_hook("after_test")
-        return metrics
+        return [{"pred_label": int(predicted[i]), "gt_label": int(labels[i])} for i in share], len(labels)
 
     def _fit(self, splits: list[Labelled]) -> Labelled:
         """Predictions and labels of the test split, handed to the other processes too."""
@@ -90,7 +71,7 @@ class LinearProbeLoop(BaseLoop):
                 broadcast_object_list([None])
                 told.append(time.monotonic())
 
-        device = next(unwrap(self.runner.model).parameters()).device
+        device = next(self.model.parameters()).device
         result = linear_probe(*splits, self.strengths, device, still_fitting)
         scores = ", ".join(f"{strength:.3g}: {score:.4f}" for strength, score in sorted(result.scores.items()))
         self.runner.logger.info(
@@ -101,7 +82,7 @@ class LinearProbeLoop(BaseLoop):
         return result.predicted, splits[-1][1]
 
     def _name_of_encoder(self) -> str:
-        return weights_hash(unwrap(self.runner.model)) + _text(self.runner.cfg.get("model"))
+        return weights_hash(self.model) + _text(self.runner.cfg.get("model"))
 
     def _features(self, split: str, encoder: str) -> Labelled | None:
         """Features and labels of a split on the first process, from the file if it is there."""
@@ -124,7 +105,7 @@ class LinearProbeLoop(BaseLoop):
             return stored["features"], stored["labels"]
 
     def _extract(self, name: str, loader: DataLoader) -> Labelled:
-        model, labels = unwrap(self.runner.model), []
+        model, labels = self.model, []
         share = embed_share(
             loader,
             "image",

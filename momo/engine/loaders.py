@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from torch import nn
 from torch.utils.data import DataLoader
 
 from momo.datasets import build_loader
@@ -53,6 +54,12 @@ class EvaluationLoader(MultiModalLoader):
         return sum(len(loader) for loader in self.loaders.values())
 
 
+def text_limits(model: nn.Module) -> tuple[int, int] | None:
+    """The longest text and the size of the vocabulary of a model, None if it takes no text."""
+    embedding = model.backbone.text_embed
+    return None if embedding is None else (embedding.max_len, embedding.words.num_embeddings)
+
+
 def build_multimodal_loaders(
     cfg: Mapping[str, Any], model: Any, *, key: str, seed: int, training: bool = True
 ) -> dict[str, DataLoader]:
@@ -73,8 +80,7 @@ def build_multimodal_loaders(
             f"{key}.loaders are for {sorted(loaders)}, but model.objectives for {sorted(model.modalities)}: "
             "each modality needs both"
         )
-    embedding = model.backbone.text_embed
-    limits = (embedding.max_len, embedding.words.num_embeddings) if embedding is not None else None
+    limits = text_limits(model)
     return {
         modality: build_loader(
             {**cfg, **own}, model.planners(modality), text_limits=limits, seed=seed, training=training

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from mmengine.runner import BaseLoop
 from torch import Tensor
 
 from momo.evaluation import Ranking, rank_queries, rerank_candidates
@@ -17,17 +16,10 @@ from momo.models.downstream import image_features, match_scores, text_features
 from momo.ops import rank, world_size
 from momo.registry import LOOPS
 
-from .embed import (
-    build_input_loaders,
-    embed_share,
-    gather_objects,
-    gather_shares,
-    progress,
-    share_of,
-    sum_over_processes,
-)
-from .loaders import EvaluationLoader
+from .embed import embed_share, gather_objects, gather_shares, progress, share_of, sum_over_processes
+from .loaders import text_limits
 from .train_loop import unwrap
+from .whole_set_loop import WholeSetLoop
 
 
 class Side(NamedTuple):
@@ -41,7 +33,7 @@ class Side(NamedTuple):
 
 
 @LOOPS.register_module()
-class RetrievalLoop(BaseLoop):
+class RetrievalLoop(WholeSetLoop):
     """Find the texts of each image (TR) and the image of each text (IR) among all of a test set.
 
     Every image and every text is embedded once, whole, by one of the processes; then each ranks its share of the
@@ -62,9 +54,12 @@ class RetrievalLoop(BaseLoop):
     def __init__(self, runner, dataloader: dict, evaluator: dict | list, rerank: int = 0) -> None:
         if rerank < 0:
             raise ValueError(f"test_cfg.rerank={rerank} must be 0 (off) or a number of candidates")
-        names = {"image", "text"}
-        self.model, self.rerank = unwrap(runner.model), rerank
-        self.loaders = build_input_loaders(dataloader, self.model, "test_dataloader", names)
+        limits = text_limits(unwrap(runner.model))
+        if limits is None:
+            raise ValueError("comparing images with texts needs model.backbone.vocab_size above 0")
+        names = ("image", "text")
+        super().__init__(runner, dataloader, evaluator, names=names, purpose="retrieval", text_limits=limits)
+        self.rerank = rerank
         for name, loader in self.loaders.items():
             if not hasattr(loader.dataset, "image_ids"):
                 raise ValueError(
@@ -76,14 +71,8 @@ class RetrievalLoop(BaseLoop):
         )
         if described != there:
             raise ValueError(f"test_dataloader.loaders: {len(there ^ described)} images lack a text or texts an image")
-        super().__init__(runner, EvaluationLoader(self.loaders))
-        self.evaluator = runner.build_evaluator(evaluator)
 
-    @torch.no_grad()
-    def run(self) -> dict[str, float]:
-        self.runner.call_hook("before_test")
-        self.runner.call_hook("before_test_epoch")
-        self.runner.model.eval()
+    def measure(self) -> tuple[list[tuple[str, int]], int]:
         self._pixels: list[Tensor] = []
         self._words: list[np.ndarray] = []
         image, text = self._embed("image"), self._embed("text")
@@ -92,11 +81,7 @@ class RetrievalLoop(BaseLoop):
         if self.rerank:
             ranks |= self._rerank(image, text, to_text, to_image)
         results = [(name, int(rank)) for name, column in ranks.items() for rank in column.tolist()]
-        self.evaluator.process([results[place] for place in share_of(len(results)).tolist()])
-        metrics = self.evaluator.evaluate(len(results))
-        self.runner.call_hook("after_test_epoch", metrics=metrics)
-        self.runner.call_hook("after_test")
-        return metrics
+        return [results[place] for place in share_of(len(results)).tolist()], len(results)
 
     def _embed(self, name: str) -> Side:
         model, loader = self.model, self.loaders[name]

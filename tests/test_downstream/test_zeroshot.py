@@ -33,11 +33,11 @@ def test_a_class_is_the_mean_of_its_prompts(tmp_path: Path, monkeypatch: pytest.
     tokenizer = load_tokenizer(str(tmp_path / "data" / "bert-base-uncased"))
     expected = [
         F.normalize(embed_texts(model, [t.replace("{}", name) for t in TEMPLATES["food101"]], tokenizer).mean(0), dim=0)
-        for name in loop.loader.dataset.class_names
+        for name in loop.dataset.class_names
     ]
     with torch.no_grad():
         torch.testing.assert_close(loop._class_features(), torch.stack(expected), rtol=0, atol=1e-5)
-    assert len(expected) == len(loop.loader.dataset.class_names) > 1
+    assert len(expected) == len(loop.dataset.class_names) > 1
 
 
 def run_share(rank: int, folder: str) -> dict[str, float]:
@@ -52,6 +52,6 @@ def test_two_processes_find_the_same(tmp_path: Path) -> None:
     content = json.loads(listed.read_text())
     content[next(iter(content))].pop()
     listed.write_text(json.dumps(content))
-    assert len(zero_shot_runner(tmp_path).test_loop.loader.dataset) == 5
+    assert len(zero_shot_runner(tmp_path).test_loop.dataset) == 5
     alone = run_share(0, str(tmp_path))
     assert run_in_processes(run_share, tmp_path, str(tmp_path)) == [alone, alone]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import math
@@ -48,9 +49,8 @@ def settings_of(checkpoint: Path, data_root: Path, out: Path, gpus: int, options
 
 def fingerprint(name: str, settings: Settings) -> str:
     """Of all that an evaluation's figures follow from: weights, config, data folders and options."""
-    config = shown_config(get_config(f"downstream/{EVALUATIONS[name].config}").to_dict())
-    paths = {key: str(path) for key, path in data_paths(config, settings.data_root).items()}
-    parts = [settings.digest, config, EVALUATIONS[name].batch, paths, settings.options]
+    paths = {key: str(path) for key, path in data_paths(_config(name), settings.data_root).items()}
+    parts = [settings.digest, _config(name), EVALUATIONS[name].batch, paths, settings.options]
     content = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(content.encode()).hexdigest()
 
@@ -71,7 +71,7 @@ def run_evaluation(name: str, settings: Settings) -> Outcome:
     evaluation, work_dir = EVALUATIONS[name], (settings.out / name).resolve()
     if name.startswith("retrieval") and not settings.has_contrast:
         return Outcome(None, "not possible: retrieval needs the contrastive objective of stage 3")
-    paths = data_paths(get_config(f"downstream/{evaluation.config}"), settings.data_root)
+    paths = data_paths(_config(name), settings.data_root)
     problem = missing(evaluation, paths)
     if problem:
         print(f"{name}: {problem}", flush=True)
@@ -101,6 +101,12 @@ def run_evaluation(name: str, settings: Settings) -> Outcome:
     print("  " + "  ".join(f"{key} {value:.4f}" for key, value in metrics.items()), flush=True)
     write_json(work_dir / "result.json", {"fingerprint": mark, "command": command, "metrics": metrics})
     return Outcome(metrics)
+
+
+@functools.cache
+def _config(name: str) -> dict[str, Any]:
+    """As shipped; read once, although it is asked for before and after each stage's run."""
+    return shown_config(get_config(f"downstream/{EVALUATIONS[name].config}").to_dict())
 
 
 def write_json(path: Path, content: Any) -> None:
