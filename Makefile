@@ -4,12 +4,16 @@ VENV := .venv
 INSTALLED := $(VENV)/.installed
 SOURCES := momo tools configs tests $(wildcard projects) setup.py
 
-.PHONY: demo test test-all lint format clean
+.PHONY: demo study-table4 test test-all lint format clean
 
 # Real data, three short training stages, figures: about 15 minutes on two CPU cores. `make demo SEED=1` draws anew.
 SEED ?= 0
 demo: $(INSTALLED)
 	$(VENV)/bin/python tools/demo/run.py --seed $(SEED)
+
+# Every task of the demo's data after each training stage, the paper's Table 4 in small: the demo and half an hour more.
+study-table4: $(INSTALLED)
+	$(VENV)/bin/python tools/study/table4.py --seed $(SEED)
 
 # The fast tests.
 test: $(INSTALLED)

@@ -122,8 +122,8 @@ def measure(job: Planned, split: str) -> dict[str, tuple[float, int]]:
     model = measures.model_of(measured_in or config, *before, job.work_dir)
     kit = Path(KIT)
     found = {
-        "emoji group, linear probe": measures.probe_groups(
-            kit, lambda images: measures.pooled_features(model, images), split
+        "emoji group, linear probe": measures.probe(
+            kit, "groups", lambda images: measures.pooled_features(model, images), split
         )
     }
     if "image" in model.modalities:

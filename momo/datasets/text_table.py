@@ -1,4 +1,4 @@
-"""Texts with labels."""
+"""Texts, or pairs of texts, with labels."""
 
 from __future__ import annotations
 
@@ -16,32 +16,43 @@ class TextTable(KeyedDataset):
 
     Args:
         file: The .tsv file.
-        pipeline: Transforms; usually Tokenize.
+        pipeline: Transforms; usually Tokenize, or TokenizePair.
         text, label: Names of the columns; labels are whole numbers from 0.
+        text_pair: Name of the column of the second text; None where there is one text a row.
     Raises: FileNotFoundError if it is not there; ValueError naming file and line for a row of another form.
     """
 
-    def __init__(self, file: str, pipeline: Sequence[dict], text: str = "text", label: str = "label") -> None:
+    def __init__(
+        self,
+        file: str,
+        pipeline: Sequence[dict],
+        text: str = "text",
+        label: str = "label",
+        text_pair: str | None = None,
+    ) -> None:
         super().__init__(pipeline)
+        texts = {"text": text} if text_pair is None else {"text": text, "text_pair": text_pair}
         self.path = existing(file, "file", "a tab-separated table")
         with self.path.open(encoding="utf-8") as lines:
             header = next(lines, "").rstrip("\n").split("\t")
-            for column in (text, label):
+            for column in (*texts.values(), label):
                 if column not in header:
                     raise ValueError(f"{file} has no column {column!r}; its first line has {header}")
-            columns = header.index(text), header.index(label)
-            self.rows = [self._parse(line, number, columns) for number, line in enumerate(lines, 2) if line.strip()]
+            places = {key: header.index(column) for key, column in {**texts, "label": label}.items()}
+            self.rows = [self._parse(line, number, places) for number, line in enumerate(lines, 2) if line.strip()]
 
-    def _parse(self, line: str, number: int, columns: tuple[int, int]) -> tuple[str, int]:
+    def _parse(self, line: str, number: int, places: dict[str, int]) -> dict[str, Any]:
         cells = line.rstrip("\n").split("\t")
         try:
-            return cells[columns[0]], int(cells[columns[1]])
+            row: dict[str, Any] = {key: cells[place] for key, place in places.items()}
+            row["label"] = int(row["label"])
         except (IndexError, ValueError) as error:
-            raise ValueError(f"{self.path}, line {number}: expected a text and a whole number, got {cells}") from error
+            texts = "a text" if len(places) == 2 else "two texts"
+            raise ValueError(f"{self.path}, line {number}: expected {texts} and a whole number, got {cells}") from error
+        return row
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def read(self, index: int) -> dict[str, Any]:
-        text, label = self.rows[index]
-        return {"sample_id": f"{self.path}:{index}", "text": text, "label": label}
+        return {"sample_id": f"{self.path}:{index}", **self.rows[index]}

@@ -7,11 +7,15 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.config import Config
 
 from momo.engine.config_check import check_config
+from momo.engine.train_loop import unwrap
 
 from .data import VOCABULARY, write_tokenizer
+from .processes import run_in_processes
+from .run import build_runner
 from .tiny import BACKBONE
 
 ROOT = Path(__file__).parents[2]
@@ -47,6 +51,21 @@ def from_random_weights(cfg: Config, epochs: int = 2) -> Config:
     for scheduler in cfg.param_scheduler:
         scheduler.update({key: epochs / 4 for key in ("begin", "end") if scheduler.get(key)})
     return cfg
+
+
+def in_one_and_two_processes(cfg: Config, folder: Path) -> tuple[dict[str, float], list[dict[str, float]]]:
+    """What a config's test gives with the same weights in this process, and in each of two."""
+    runner, weights = build_runner(cfg), folder / "weights.pth"
+    torch.save(runner.model.state_dict(), weights)
+    alone = runner.test()
+    cfg.launcher, cfg.model_wrapper_cfg = "pytorch", dict(type="momo.MoMoDistributedDataParallel")
+    return alone, run_in_processes(_test_with, folder, cfg, weights)
+
+
+def _test_with(rank: int, cfg: Config, weights: Path) -> dict[str, float]:
+    runner = build_runner(cfg)
+    unwrap(runner.model).load_state_dict(torch.load(weights))
+    return runner.test()
 
 
 def _moved(value: Any, data: str) -> Any:

@@ -201,3 +201,19 @@ def test_table_of_labelled_texts(tmp_path: Path) -> None:
         TextTable(str(path), [])
     with pytest.raises(FileNotFoundError, match="file='/nowhere.tsv' does not exist; a tab-separated table"):
         TextTable("/nowhere.tsv", [])
+
+
+def test_table_of_labelled_pairs(tmp_path: Path) -> None:
+    path = tmp_path / "dev.tsv"
+    path.write_text("label\tquestion\tpassage\n1\tis it?\tIt is.\n0\tis it not?\t\n", encoding="utf-8")
+    dataset = TextTable(str(path), [], text="question", text_pair="passage")
+    samples = [dataset[index] for index in range(len(dataset))]
+    assert [(x["text"], x["text_pair"], x["label"]) for x in samples] == [
+        ("is it?", "It is.", 1),
+        ("is it not?", "", 0),
+    ]
+    with pytest.raises(ValueError, match="dev.tsv has no column 'answer'"):
+        TextTable(str(path), [], text="question", text_pair="answer")
+    path.write_text("label\tquestion\tpassage\n1\tis it?\n")
+    with pytest.raises(ValueError, match=r"line 2: expected two texts and a whole number, got \['1', 'is it\?'\]"):
+        TextTable(str(path), [], text="question", text_pair="passage")

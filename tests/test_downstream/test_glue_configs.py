@@ -6,7 +6,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 from helpers.data import sentence
-from helpers.downstream import from_random_weights, small
+from helpers.downstream import from_random_weights, in_one_and_two_processes, small
 from helpers.run import build_runner
 
 pytestmark = [pytest.mark.usefixtures("unformatted_configs"), pytest.mark.filterwarnings("ignore")]
@@ -126,3 +126,16 @@ def test_parquet_files_give_the_same(tmp_path: Path) -> None:
             pyarrow.parquet.write_table(pyarrow.table(columns), folder / f"{name}-00000-of-00001.parquet")
             table.unlink()
     assert results[0] == results[1]
+
+
+@pytest.mark.dist
+@pytest.mark.parametrize("task", ["mnli", "qqp", "stsb", "cola"])
+def test_two_processes_measure_as_one(task: str, tmp_path: Path) -> None:
+    """7 rows, 14 of MNLI in two halves: each counts once, whichever process had it twice."""
+    write_task(tmp_path / "data" / "glue" / FOLDERS[task], task)
+    cfg = from_random_weights(small(f"glue_{task}_vitb", tmp_path, tmp_path / "data"))
+    cfg.test_dataloader.batch_size = 2
+    alone, together = in_one_and_two_processes(cfg, tmp_path)
+    assert alone.keys() == METRICS.get(task, {"accuracy"})
+    for metrics in together:
+        assert metrics == pytest.approx(alone, abs=1e-6)

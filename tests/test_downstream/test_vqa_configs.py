@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.data import sentence
-from helpers.downstream import ROOT, from_random_weights, small
+from helpers.downstream import ROOT, from_random_weights, in_one_and_two_processes, small
 from helpers.run import build_runner
 from torchvision.io import write_jpeg
 
@@ -83,6 +83,23 @@ def test_shipped_config(tmp_path: Path) -> None:
     cfg.model.num_answers = 7
     with pytest.raises(ValueError, match="the labels are for 5 answers, but model.num_answers=7"):
         build_runner(cfg).train()
+
+
+@pytest.mark.dist
+def test_two_processes_measure_as_one(tmp_path: Path) -> None:
+    """Of 11 questions in batches of 2, one process gets one twice: it counts once."""
+    root = write_vqa(tmp_path / "data" / "vqav2", questions=11)
+    (root / "answers.json").write_text(json.dumps(ANSWERS))
+    cfg = from_random_weights(small("vqa_vqav2_vitb", tmp_path, tmp_path / "data"))
+    cfg.model.num_answers = len(ANSWERS)
+    cfg.test_dataloader.batch_size = 2
+    cfg.test_dataloader.loaders.image_text.dataset.split = "val"
+    for key in ("train_dataloader", "test_dataloader"):
+        cfg[key].loaders.image_text.dataset.pipeline[1].size = (32, 32)
+    alone, together = in_one_and_two_processes(cfg, tmp_path)
+    assert alone.keys() == {"accuracy", "accuracy_yes_no", "accuracy_number", "accuracy_other"}
+    for metrics in together:
+        assert metrics == pytest.approx(alone, abs=1e-6)
 
 
 def test_splits(tmp_path: Path) -> None:

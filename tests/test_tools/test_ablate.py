@@ -312,7 +312,7 @@ def test_a_validation_probe_never_learns_from_what_it_measures(project: Path, mo
         return np.stack([image.float().mean((1, 2)).numpy() for image in images])
 
     monkeypatch.setattr(measures, "linear_probe", recorded)
-    assert [measures.probe_groups(kit, features, split)[1] for split in ("val", "test")] == [10, 12]
+    assert [measures.probe(kit, "groups", features, split)[1] for split in ("val", "test")] == [10, 12]
     (train, chosen_on, val), (whole, other, test) = given
     assert (len(train), len(chosen_on), len(val)) == (58, 8, 10)  # every eighth of 66 chooses
     assert (len(whole), len(other), len(test)) == (66, 10, 12)

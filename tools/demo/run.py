@@ -35,9 +35,9 @@ def stage_command(stage: str, *options: str) -> str:
     return with_options(f"tools/dist_train.sh configs/demo/{stage}.py {STAGES[stage]}", *options)
 
 
-def sentiment_command(encoder: str, *options: str) -> str:
-    """Fine-tune and test one encoder on fresh or rotten."""
-    command = f"python tools/train.py configs/demo/sentiment.py --test --work-dir {WORK}/sentiment_{encoder}"
+def fine_tune_command(config: str, encoder: str, work_dir: str, *options: str) -> str:
+    """Fine-tune one of the demo's encoders, or a random one, and write what its test gives to figures.json."""
+    command = f"python tools/train.py configs/{config}.py --test --work-dir {work_dir} --out {work_dir}/figures.json"
     checkpoint = "None" if encoder == "random" else f"{WORK}/{encoder}"
     if encoder == "stage1":  # it has not met words yet
         options = (*options, "'custom_hooks.1.new=[head.*,backbone.text_embed.*]'")
@@ -47,7 +47,10 @@ def sentiment_command(encoder: str, *options: str) -> str:
 def main_commands(seed: int) -> list[str]:
     """Everything between the data and the report."""
     options = [f"randomness.seed={seed}"] if seed else []
-    sentiment = {name: sentiment_command(name, *options) for name in ("random", "stage1", "stage2", "stage3")}
+    sentiment = {
+        encoder: fine_tune_command("demo/sentiment", encoder, f"{WORK}/sentiment_{encoder}", *options)
+        for encoder in ("random", "stage1", "stage2", "stage3")
+    }
     return [
         *(stage_command(stage, *options) for stage in STAGES),
         # Steps this small do not fill two cores: two runs with a core each are done nearly twice as soon.
