@@ -108,7 +108,8 @@ def predict_blanks(
     if "images" in batch:
         num_patches = int(np.prod(grid_size(*batch["images"].shape[-2:], backbone.patch_size)))
     plan = MaskedPlan(*plan_sequences(len(counts), num_patches, counts, hidden_patches, batch["blanks"]))
-    inputs = model.data_preprocessor({modality: {**batch, "plans": {name: plan}}})["inputs"][modality]
+    inputs = model.data_preprocessor({modality: {**batch, "plans": {name: plan}}})["inputs"]
+    inputs = model.with_word_tokens(inputs)[modality]
     plan = inputs["plans"][name]
     encoded = backbone.encode(objective.request(backbone, inputs, plan, None).tokens[0])
     decoded = objective.decode(encoded, inputs, plan, backbone, decoder)

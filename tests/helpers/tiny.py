@@ -113,6 +113,11 @@ def preprocessed(model: MoMoPretrainer, batches: dict[str, dict[str, Any]]) -> d
     return model.data_preprocessor(batches, True)["inputs"]
 
 
+def with_word_tokens(model: MoMoPretrainer, batch: dict[str, Any]) -> dict[str, Any]:
+    """A preprocessed batch as objectives see it."""
+    return model.with_word_tokens({"any": batch})["any"]
+
+
 def gradients(model: nn.Module) -> dict[str, Tensor]:
     """Copies of all gradients by name, zeros where there is none."""
     return {

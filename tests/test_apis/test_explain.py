@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.data import VOCABULARY, write_tokenizer
-from helpers.tiny import NUM_PATCHES, tiny_pretrainer
+from helpers.tiny import NUM_PATCHES, tiny_pretrainer, with_word_tokens
 from torch import Tensor
 
 from momo.apis import deletion_test, explain_word, fill_captions
@@ -58,7 +58,8 @@ def written_out(model: MoMoPretrainer, image: Tensor, caption: str, tokenizer, m
     batch = {"images": model.data_preprocessor.normalize(image[None]), "words": words}
     batch["positions"] = torch.arange(len(words))
     objective, decoder = model.objectives["image_text"]["cmm"], model.decoders["cross_modal"]
-    encoded = model.backbone.encode(objective.request(model.backbone, batch, plan, None).tokens[0])
+    request = objective.request(model.backbone, with_word_tokens(model, batch), plan, None)
+    encoded = model.backbone.encode(request.tokens[0])
     decoded = objective.decode(encoded, batch, plan, model.backbone, decoder)
     logits = decoder.predict_words(decoded, plan.decode.hidden_word_rows, model.backbone.text_embed.words.weight)[0]
     logits.amax().backward()
@@ -137,7 +138,8 @@ def log_probability(model, image, caption: str, word: str, hidden_patch: int | N
     batch = {"images": model.data_preprocessor.normalize(image[None]), "words": words, "plans": {"cmm": plan}}
     batch["positions"] = torch.arange(len(words))
     objective = model.objectives["image_text"]["cmm"]
-    encoded = model.backbone.encode(objective.request(model.backbone, batch, plan, None).tokens[0])
+    request = objective.request(model.backbone, with_word_tokens(model, batch), plan, None)
+    encoded = model.backbone.encode(request.tokens[0])
     decoded = objective.decode(encoded, batch, plan, model.backbone, model.decoders["cross_modal"])
     weight = model.backbone.text_embed.words.weight
     logits = model.decoders["cross_modal"].predict_words(decoded, plan.decode.hidden_word_rows, weight)

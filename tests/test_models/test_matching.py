@@ -5,7 +5,7 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
-from helpers.tiny import preprocessed, tiny_pretrainer, tiny_samples
+from helpers.tiny import preprocessed, tiny_pretrainer, tiny_samples, with_word_tokens
 
 from momo.datasets import PackedCollate
 from momo.models import MoMoPretrainer
@@ -51,7 +51,7 @@ def test_draws_are_guided_by_the_contrastive_similarity() -> None:
     with mock.patch.object(itm, "request", wraps=itm.request) as request:
         model({"image_text": batch})
     (_, _, _, similarity), _ = request.call_args
-    tokens = itc.request(model.backbone, batch, batch["plans"]["itc"], None).tokens
+    tokens = itc.request(model.backbone, with_word_tokens(model, batch), batch["plans"]["itc"], None).tokens
     image, text = map(model.backbone.encode, tokens)
     image, text = itc.neck.project_image(image), itc.neck.project_text(text)
     expected = itc.contrastive.logit_scale.exp() * image @ text.T
@@ -111,7 +111,7 @@ def test_labels_follow_the_pairs_through_sorting() -> None:
     batch = batch_of(model, tiny_samples("image_text", 5))
     itm, plan = model.objectives["image_text"]["itm"], batch["plans"]["itm"]
     similarity = torch.randn(5, 5)
-    request = itm.request(model.backbone, batch, plan, similarity)
+    request = itm.request(model.backbone, with_word_tokens(model, batch), plan, similarity)
     images, texts = mismatched_pairs(plan, similarity)
     true_lengths = sorted(1 + 4 + batch["word_counts"][texts[images == texts]])
     lengths = np.array(request.tokens[0].layout.lengths)
@@ -126,7 +126,7 @@ def test_joint_sequences_hold_what_they_should() -> None:
     batch = batch_of(model, tiny_samples("image_text", 4))
     itm, plan, backbone = model.objectives["image_text"]["itm"], batch["plans"]["itm"], model.backbone
     similarity = torch.randn(4, 4)
-    request = itm.request(backbone, batch, plan, similarity)
+    request = itm.request(backbone, with_word_tokens(model, batch), plan, similarity)
     patches = backbone.image_embed(batch["images"], plan.patches).view(4, 4, -1)  # a quarter of 16 is visible
     words = backbone.text_embed(batch["words"], batch["positions"]).split(batch["word_counts"].tolist())
     images, texts = mismatched_pairs(plan, similarity)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from helpers.tiny import VOCAB_SIZE, preprocessed, tiny_pretrainer, tiny_samples
+from helpers.tiny import VOCAB_SIZE, preprocessed, tiny_pretrainer, tiny_samples, with_word_tokens
 from torch import Tensor
 
 from momo.datasets import PackedCollate
@@ -25,7 +25,8 @@ def collated(model: MoMoPretrainer, modality: str, samples: list) -> dict:
 
 def visible_tokens(model: MoMoPretrainer, modality: str, batch: dict) -> PackedTokens:
     name = ENCODED[modality]
-    request = model.objectives[modality][name].request(model.backbone, batch, batch["plans"][name], None)
+    objective, plan = model.objectives[modality][name], batch["plans"][name]
+    request = objective.request(model.backbone, with_word_tokens(model, batch), plan, None)
     return request.tokens[0]
 
 
@@ -125,7 +126,7 @@ def test_loss_compares_hidden_tokens_only(model: MoMoPretrainer, modality: str) 
     objective = model.objectives[modality][name]
     batch = collated(model, modality, tiny_samples(modality, 5))
     plan = batch["plans"][name]
-    request = objective.request(model.backbone, batch, plan, None)
+    request = objective.request(model.backbone, with_word_tokens(model, batch), plan, None)
     encoded = request._replace(tokens=[model.backbone.encode(request.tokens[0])])
 
     def losses(batch: dict) -> list[Tensor]:

@@ -14,6 +14,7 @@ from helpers.tiny import (
     tiny_config,
     tiny_pretrainer,
     tiny_samples,
+    with_word_tokens,
 )
 
 from momo.datasets import PackedCollate
@@ -252,7 +253,7 @@ def test_decoder_tells_hidden_patches_from_hidden_words_and_places_apart() -> No
     decoder: MoMoDecoder = model.decoders["cross_modal"]
     plan = batch["plans"]["cmm"]
     decoder.blocks = torch.nn.ModuleList()  # what comes out is what went in
-    request = model.objectives["image_text"]["cmm"].request(model.backbone, batch, plan, None)
+    request = model.objectives["image_text"]["cmm"].request(model.backbone, with_word_tokens(model, batch), plan, None)
     encoded = model.backbone.encode(request.tokens[0])
     entered = decoder(encoded, plan.decode, (4, 4)).x
     patches, words = sincos_2d((4, 4), 16), sincos_1d(torch.arange(12), 16).float()

@@ -57,13 +57,15 @@ class Task(nn.Module):
         self.positions = torch.arange(length).repeat(batch)
 
     def forward(self, images: Tensor, words: Tensor) -> Tensor:
-        backbone, texts = self.backbone, (words.flatten(), self.positions)
+        backbone = self.backbone
         if self.task == "image":
             tokens = backbone.embed_image(images, self.plan)
-        elif self.task == "text":
-            tokens = backbone.embed_text(*texts, self.plan)
         else:
-            tokens = backbone.embed_pair(images, *texts, self.plan)
+            word_tokens = backbone.text_embed(words.flatten(), self.positions)
+            if self.task == "text":
+                tokens = backbone.embed_text(word_tokens, self.plan)
+            else:
+                tokens = backbone.embed_pair(images, word_tokens, self.plan)
         return backbone.encode(tokens).x
 
 

@@ -109,20 +109,16 @@ class MoMoViT(BaseModule):
         """Visible patches of images (B, channels, height, width) as packed sequences."""
         return self.assemble([self.image_embed(images, plan.patches)], plan.assemble, plan.layout)
 
-    def embed_text(self, words: Tensor, positions: Tensor, plan: EncodePlan) -> PackedTokens:
+    def embed_text(self, word_tokens: Tensor, plan: EncodePlan) -> PackedTokens:
         """Visible words of texts as packed sequences.
 
-        Shapes: words, positions (T,): ids and places in their texts, all texts back to back.
+        Shapes: word_tokens (T, C): what `text_embed` gives for all words, texts back to back.
         """
-        tokens = self.text_embed(words[plan.words], positions[plan.words])
-        return self.assemble([tokens], plan.assemble, plan.layout)
+        return self.assemble([F.embedding(plan.words, word_tokens)], plan.assemble, plan.layout)
 
-    def embed_pair(self, images: Tensor, words: Tensor, positions: Tensor, plan: EncodePlan) -> PackedTokens:
-        """Visible patches and words of image-text pairs, one packed sequence a pair."""
-        tokens = [
-            self.image_embed(images, plan.patches),
-            self.text_embed(words[plan.words], positions[plan.words]),
-        ]
+    def embed_pair(self, images: Tensor, word_tokens: Tensor, plan: EncodePlan) -> PackedTokens:
+        """Visible patches and words of image-text pairs, one packed sequence a pair; see the two above."""
+        tokens = [self.image_embed(images, plan.patches), F.embedding(plan.words, word_tokens)]
         return self.assemble(tokens, plan.assemble, plan.layout)
 
     def assemble(self, tokens: list[Tensor], rows: Tensor, layout) -> PackedTokens:
@@ -151,12 +147,12 @@ class MoMoViT(BaseModule):
         Shapes: words, positions (T,), all texts back to back; word_counts (B,) on the host.
         """
         plan = _whole(words.device, len(word_counts), 0, word_counts)
-        return self.encode(self.embed_text(words, positions, plan))
+        return self.encode(self.embed_text(self.text_embed(words, positions), plan))
 
     def encode_pairs(self, images: Tensor, words: Tensor, positions: Tensor, word_counts: np.ndarray) -> PackedTokens:
         """Encode whole image-text pairs; shapes as in `encode_images` and `encode_texts`."""
         plan = _whole(images.device, len(images), self._num_patches(images), word_counts)
-        return self.encode(self.embed_pair(images, words, positions, plan))
+        return self.encode(self.embed_pair(images, self.text_embed(words, positions), plan))
 
     def _num_patches(self, images: Tensor) -> int:
         rows, columns = grid_size(*images.shape[-2:], self.patch_size)

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from momo.models.backbones.momo_vit import MoMoViT
 from momo.ops import PackedTokens
 
-Batch = dict[str, Any]  # one modality's collated batch: see momo.datasets.collate
+# One modality's collated batch, see momo.datasets.collate; with words also their embeddings, 'word_tokens' (T, C).
+Batch = dict[str, Any]
 Planner = Callable[[Batch], Any]
 
 

@@ -67,7 +67,7 @@ class ITC(Objective):
 
     def request(self, backbone, batch, plan, similarity) -> Request:
         image = backbone.embed_image(batch["images"], plan.image)
-        return Request([image, backbone.embed_text(batch["words"], batch["positions"], plan.text)])
+        return Request([image, backbone.embed_text(batch["word_tokens"], plan.text)])
 
     def loss(self, encoded, batch, plan, backbone, decoder) -> ObjectiveResult:
         image, text = encoded.tokens

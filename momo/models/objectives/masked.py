@@ -156,7 +156,7 @@ class MLM(_MaskedModeling):
         self.text_mask_ratio = mask_ratio
 
     def request(self, backbone, batch, plan, similarity) -> Request:
-        return Request([backbone.embed_text(batch["words"], batch["positions"], plan.encode)])
+        return Request([backbone.embed_text(batch["word_tokens"], plan.encode)])
 
 
 @MODELS.register_module()
@@ -189,4 +189,4 @@ class CMM(_MaskedModeling):
         self.image_mask_ratio, self.text_mask_ratio, self.max_pairs = image_mask_ratio, text_mask_ratio, max_pairs
 
     def request(self, backbone, batch, plan, similarity) -> Request:
-        return Request([backbone.embed_pair(batch["images"], batch["words"], batch["positions"], plan.encode)])
+        return Request([backbone.embed_pair(batch["images"], batch["word_tokens"], plan.encode)])

@@ -91,11 +91,10 @@ class ITM(Objective):
     def request(self, backbone, batch, plan, similarity) -> Request:
         image_index, text_index = mismatched_pairs(plan, similarity)
         patches = backbone.image_embed(batch["images"], plan.patches)
-        words = backbone.text_embed(batch["words"], batch["positions"])
         patches_per_image = len(plan.patches) // len(plan.candidates)
         rows, layout, order = plan_pairs(image_index, text_index, patches_per_image, batch["word_counts"])
         labels = torch.from_numpy((image_index == text_index)[order].astype(np.int64))
-        tokens = backbone.assemble([patches, words], rows.to(patches.device), layout)
+        tokens = backbone.assemble([patches, batch["word_tokens"]], rows.to(patches.device), layout)
         return Request([tokens], labels.to(patches.device))
 
     def loss(self, encoded, batch, plan, backbone, decoder) -> ObjectiveResult:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+import torch
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
@@ -108,6 +109,7 @@ class MoMoPretrainer(BaseModel):
         unknown = set(inputs) - set(self.objectives)
         if unknown:
             raise ValueError(f"no objectives for {sorted(unknown)}; this model has them for {sorted(self.objectives)}")
+        inputs = self.with_word_tokens(inputs)
         losses: dict[str, Tensor] = {}
         similarities: dict[tuple[str, str], Tensor | None] = {}
         for guided in (False, True):
@@ -133,6 +135,19 @@ class MoMoPretrainer(BaseModel):
                 losses |= {f"{modality}/{name}_{key}": value for key, value in result.losses.items()}
                 similarities[modality, name] = result.similarity
         return losses
+
+    def with_word_tokens(self, inputs: dict[str, Batch]) -> dict[str, Batch]:
+        """Embed the words of all modalities at once: the gradient of each look-up is as large as the vocabulary."""
+        texts = {modality: batch for modality, batch in inputs.items() if "words" in batch}
+        if not texts:
+            return inputs
+        words, positions = (torch.cat([batch[key] for batch in texts.values()]) for key in ("words", "positions"))
+        tokens = self.backbone.text_embed(words, positions).split([len(batch["words"]) for batch in texts.values()])
+        embedded = dict(zip(texts, tokens, strict=True))
+        return {
+            modality: {**batch, "word_tokens": embedded[modality]} if modality in embedded else batch
+            for modality, batch in inputs.items()
+        }
 
     def _encode(self, requests: list[Request]) -> list[Request]:
         """Encode the tokens of all requests in one packed pass."""
