@@ -15,7 +15,7 @@ _dataset = dict(type="VQAv2", root="data/kit/vqa", pipeline=_pipeline)
 model = dict(
     type="VQAClassifier",
     backbone=dict(type="MoMoViT", **_backbone),
-    num_answers=78,
+    num_answers=66,
     data_preprocessor=dict(type="MoMoDataPreprocessor", **_preprocessor),
 )
 train_dataloader["primary"] = "image_text"
