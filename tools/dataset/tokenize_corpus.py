@@ -1,0 +1,212 @@
+"""Cut a text corpus into word pieces once, for TokenCorpus to map from disk.
+
+    python tools/dataset/tokenize_corpus.py 'data/wikipedia/*.parquet' --tokenizer data/bert-base-uncased \
+        --out data/tokens/wikipedia
+
+Reads text files (a document a line) and parquet files (a document a row). Uses all cores, or a Ray cluster
+(--engine ray). A run that was stopped goes on by the same command; work that is done is not done again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from glob import glob
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet
+from shards import Outcome, Shard, add_engine_options, exit_if_failed, run_shards, show, total
+
+from momo.datasets import load_tokenizer
+from momo.datasets.token_corpus import BOUNDS, FORMAT, HEADER, TOKENS, tokenizer_sha256
+
+SHARD_BYTES = 64 << 20  # of text: half a minute of a core
+BATCH = 1000  # documents that the tokenizer gets at a time
+
+
+def batched(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """Lists of `size` items; the last is what is left."""
+    items = iter(items)
+    while batch := list(islice(items, size)):
+        yield batch
+
+
+def plan(files: list[str], out: Path, settings: dict[str, Any], shard_bytes: int = SHARD_BYTES) -> list[Shard]:
+    """The corpus in shards of about `shard_bytes`: byte ranges of text files, row groups of parquet files.
+
+    Raises: ValueError for a file of another kind, or a parquet file without the column.
+    """
+    shards: list[Shard] = []
+    for path in files:
+        if path.endswith(".txt"):
+            parts = _text_ranges(path, shard_bytes)
+        elif path.endswith(".parquet"):
+            parts = _row_groups(path, settings["column"], shard_bytes)
+        else:
+            raise ValueError(f"{path}: a corpus is made of .txt files (a document a line) or .parquet files")
+        for number, part in enumerate(parts, 1):
+            name = f"{Path(path).name}, part {number} of {len(parts)}"
+            folder = out / f"{len(shards):06d}"
+            shards.append(Shard(name, (path,), folder, {"path": path, "part": part, **settings}))
+    return shards
+
+
+def _text_ranges(path: str, shard_bytes: int) -> list[list[int]]:
+    size = os.path.getsize(path)
+    return [[start, min(start + shard_bytes, size)] for start in range(0, size, shard_bytes)]
+
+
+def _row_groups(path: str, column: str, shard_bytes: int) -> list[list[int]]:
+    file = pyarrow.parquet.ParquetFile(path)
+    names = file.schema_arrow.names
+    if column not in names:
+        raise ValueError(f"{path} has no column {column!r}; it has {names}")
+    parts, full = [[]], 0
+    for group in range(file.num_row_groups):
+        if full >= shard_bytes:
+            parts.append([])
+            full = 0
+        parts[-1].append(group)
+        full += file.metadata.row_group(group).total_byte_size
+    return [part for part in parts if part]
+
+
+def documents(settings: dict[str, Any]) -> Iterator[str | None]:
+    """The texts of a shard, in their order; None where a parquet file has null."""
+    rows = _lines if settings["path"].endswith(".txt") else _cells
+    texts = rows(**{key: settings[key] for key in ("path", "part", "column")})
+    if settings["join"] == 1:
+        return texts
+    return (" ".join(lines) for lines in batched((text for text in texts if text), settings["join"]))
+
+
+def _lines(path: str, part: list[int], column: str) -> Iterator[str]:
+    """The non-empty lines that begin in a range of bytes."""
+    start, stop = part
+    with open(path, "rb") as file:
+        if start:
+            file.seek(start - 1)
+            start += len(file.readline()) - 1  # of a line that began before; of the last newline, nothing
+        for line in file:
+            if start >= stop:
+                return
+            start += len(line)
+            if line.strip():
+                yield line.decode("utf-8", errors="replace").strip()
+
+
+def _cells(path: str, part: list[int], column: str) -> Iterator[str | None]:
+    for batch in pyarrow.parquet.ParquetFile(path).iter_batches(BATCH, part, [column]):
+        yield from batch.column(0).to_pylist()
+
+
+def tokenize(shard: Shard, temporary: Path) -> dict[str, Any]:
+    """Make a shard's folder: tokens.npy and bounds.npy. A document without any piece becomes one [UNK]."""
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # each process has a core
+    tokenizer = load_tokenizer(shard.settings["tokenizer"])
+    encode, unknown = tokenizer.backend_tokenizer.encode_batch_fast, [tokenizer.unk_token_id]
+    dtype = np.uint16 if len(tokenizer) <= 2**16 else np.uint32
+    tokens, lengths, nulls = [np.empty(0, dtype)], [np.zeros(1, np.int64)], 0
+    start = time.perf_counter()
+    for texts in batched(documents(shard.settings), BATCH):
+        kept = [text for text in texts if text is not None]
+        nulls += len(texts) - len(kept)
+        pieces = [encoding.ids or unknown for encoding in encode(kept, add_special_tokens=False)]
+        tokens.append(np.fromiter(chain.from_iterable(pieces), dtype))
+        lengths.append(np.fromiter(map(len, pieces), np.int64))
+    bounds = np.cumsum(np.concatenate(lengths))
+    seconds = time.perf_counter() - start
+    temporary.mkdir()
+    np.save(temporary / TOKENS, np.concatenate(tokens))
+    np.save(temporary / BOUNDS, bounds)
+    return {"documents": len(bounds) - 1, "tokens": int(bounds[-1]), "nulls": nulls, "seconds": seconds}
+
+
+def write_header(out: Path, tokenizer: str, sha256: str, outcomes: list[Outcome]) -> None:
+    """Write corpus.json, without which the shards are no corpus.
+
+    Raises: ValueError if no document is there.
+    """
+    rows = [(outcome.shard.output.name, outcome.counts) for outcome in outcomes]
+    rows = [
+        {"name": name, "documents": counts["documents"], "tokens": counts["tokens"]}
+        for name, counts in rows
+        if counts["documents"]
+    ]
+    if not rows:
+        raise ValueError("the corpus holds no document")
+    header = {
+        "format": FORMAT,
+        "tokenizer": tokenizer,
+        "tokenizer_sha256": sha256,
+        "vocab_size": len(load_tokenizer(tokenizer)),
+        "documents": sum(row["documents"] for row in rows),
+        "tokens": sum(row["tokens"] for row in rows),
+        "shards": rows,
+    }
+    half = out / f".{HEADER}.part"
+    half.write_text(json.dumps(header, indent=1) + "\n", encoding="utf-8")
+    os.replace(half, out / HEADER)
+
+
+def summary(out: Path, outcomes: list[Outcome], seconds: float) -> None:
+    """Print what was made, and how fast."""
+    counts = total(outcomes)
+    fresh = total([outcome for outcome in outcomes if not outcome.done_before])
+    rows: dict[str, Any] = {
+        "documents": counts["documents"],
+        "tokens": counts["tokens"],
+        "tokens a document": f"{counts['tokens'] / max(counts['documents'], 1):.1f}",
+        "shards, of them done before": f"{len(outcomes):,}, {sum(outcome.done_before for outcome in outcomes):,}",
+    }
+    if counts["nulls"]:
+        rows["rows without a text, left out"] = counts["nulls"]
+    if fresh["seconds"]:
+        rows["documents a second and core"] = round(fresh["documents"] / fresh["seconds"])
+        rows["tokens a second and core"] = round(fresh["tokens"] / fresh["seconds"])
+        rows["documents a second in all"] = round(fresh["documents"] / seconds)
+    show(str(out), rows)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", nargs="+", help="paths or glob patterns ending in .txt or .parquet")
+    parser.add_argument("--tokenizer", required=True, help="folder of the BERT tokenizer")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the token files")
+    parser.add_argument("--column", default="text", help="column of the parquet files that holds the text")
+    parser.add_argument(
+        "--join", type=int, default=1, metavar="N", help="of sentences in a row, make documents of N (default: 1)"
+    )
+    add_engine_options(parser)
+    args = parser.parse_args()
+    if args.join < 1:
+        parser.error(f"--join {args.join}: at least 1 line makes a document")
+    return args
+
+
+def main() -> None:
+    args = parse_args()
+    try:
+        files = [path for pattern in args.files for path in sorted(glob(pattern, recursive=True)) or [pattern]]
+        sha256 = tokenizer_sha256(args.tokenizer)
+        settings = {"tokenizer": args.tokenizer, "sha256": sha256, "column": args.column, "join": args.join}
+        shards = plan(files, args.out, settings)
+        (args.out / HEADER).unlink(missing_ok=True)
+        start = time.perf_counter()
+        outcomes = run_shards(tokenize, shards, "tokenizing", engine=args.engine, workers=args.workers)
+        exit_if_failed(outcomes)
+        write_header(args.out, args.tokenizer, sha256, outcomes)
+    except (OSError, ValueError, ImportError) as error:
+        sys.exit(f"error: {error}")
+    summary(args.out, outcomes, time.perf_counter() - start)
+
+
+if __name__ == "__main__":
+    main()
