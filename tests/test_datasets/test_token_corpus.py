@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow
+import pyarrow.ipc
 import pyarrow.parquet
 import pytest
 from helpers.data import VOCABULARY, WORDS, write_texts, write_tokenizer
@@ -37,12 +38,10 @@ def tokenizer(tmp_path: Path) -> str:
 
 @pytest.fixture
 def files(tmp_path: Path) -> list[str]:
-    """Texts of many kinds: short, empty, unknown, broken and long ones, in both kinds of files."""
+    """Texts of many kinds: short, empty, unknown and long ones, in lines and in a table."""
     text = Path(write_texts(tmp_path / "text" / "a.txt", 60))
     with text.open("ab") as file:
-        file.write(
-            b"\n   \n\xff\xfe sun\nzzz \xe2\x98\x80\n" + b" ".join([b"moon"] * 40) + b"\nthe last, without an end"
-        )
+        file.write(b"\n   \nzzz \xe2\x98\x80\n" + b" ".join([b"moon"] * 40) + b"\nthe last, without an end")
     table = pyarrow.table({"id": list(range(50)), "text": [" ".join(WORDS[: 1 + row % 14]) for row in range(50)]})
     pyarrow.parquet.write_table(table, tmp_path / "text" / "b.parquet", row_group_size=7)
     return [str(text), str(tmp_path / "text" / "b.parquet")]
@@ -54,11 +53,11 @@ def test_equals_text_cut_while_it_is_read(tmp_path: Path, files: list[str], toke
     assert len(list(corpus.glob("*/tokens.npy"))) > 5
     expected = TextCorpus(files, [dict(type="Tokenize", tokenizer=tokenizer, max_len=64)])
     dataset = TokenCorpus(str(corpus), tokenizer, max_len=64, samples=samples)
-    assert len(dataset) == len(expected) == 114
+    assert len(dataset) == len(expected) == 113
     for index in range(len(dataset)):
         words = dataset[index]["words"]
         assert words.dtype == np.int64 and np.array_equal(words, expected[index]["words"])
-    assert len({dataset[index]["sample_id"] for index in range(len(dataset))}) == 114
+    assert len({dataset[index]["sample_id"] for index in range(len(dataset))}) == 113
 
 
 def test_as_documents_even_the_windows_of_long_ones_are_equal(tmp_path: Path, files: list[str], tokenizer: str) -> None:
@@ -122,12 +121,21 @@ def test_several_corpora_and_a_copy_in_another_process(tmp_path: Path, files: li
         assert np.array_equal(copy[index]["words"], both[index]["words"])
 
 
-def test_a_row_without_text_is_left_out_and_counted(tmp_path: Path, tokenizer: str) -> None:
-    pyarrow.parquet.write_table(pyarrow.table({"text": ["sun", None, "moon"]}), tmp_path / "a.parquet")
-    settings = {"tokenizer": tokenizer, "sha256": "", "column": "text", "join": 1}
-    (shard,) = tokenize_corpus.plan([str(tmp_path / "a.parquet")], tmp_path / "out", settings)
-    counts = tokenize_corpus.tokenize(shard, tmp_path / "shard")
-    assert (counts["documents"], counts["tokens"], counts["nulls"]) == (2, 2, 1)
+def test_what_is_no_text_is_left_out_and_counted(tmp_path: Path, tokenizer: str) -> None:
+    texts = ["sun", None, " ", "a\0b", "moon red", ""]
+    table = pyarrow.table({"number": range(6), "text": texts})
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+    with pyarrow.ipc.new_stream(str(tmp_path / "b.arrow"), table.schema) as stream:  # as `datasets` saves it
+        stream.write_table(table)
+    (tmp_path / "c.txt").write_bytes(b"sun\n\xff\xfe broken\n\n \na\0b\nmoon red")
+    counts = []
+    for name in ("a.parquet", "b.arrow", "c.txt"):
+        settings = {"tokenizer": tokenizer, "sha256": "", "column": "text", "join": 1}
+        (shard,) = tokenize_corpus.plan([str(tmp_path / name)], tmp_path / "out", settings)
+        counts.append(tokenize_corpus.tokenize(shard, tmp_path / name.replace(".", "-")))
+        assert np.load(tmp_path / name.replace(".", "-") / TOKENS).tolist() == [5, 6, 7]
+    assert [(count["documents"], count["tokens"]) for count in counts] == [(2, 3)] * 3
+    assert [count["broken"] for count in counts] == [4, 4, 2]  # a blank line is no document at all
 
 
 def test_large_vocabularies_take_four_bytes(tmp_path: Path) -> None:
@@ -184,6 +192,11 @@ def test_the_tool_refuses_what_it_cannot_read(tmp_path: Path, files: list[str], 
     settings = {"tokenizer": tokenizer, "sha256": "", "column": "body", "join": 1}
     with pytest.raises(ValueError, match=r"b\.parquet has no column 'body'; it has \['id', 'text'\]"):
         tokenize_corpus.plan(files[1:], tmp_path, settings)
+    with pyarrow.ipc.new_stream(str(tmp_path / "a.arrow"), pyarrow.schema([("text", pyarrow.string())])):
+        pass
+    (shard,) = tokenize_corpus.plan([str(tmp_path / "a.arrow")], tmp_path, settings)
+    with pytest.raises(ValueError, match=r"a\.arrow has no column 'body'; it has \['text'\]"):
+        tokenize_corpus.tokenize(shard, tmp_path / "shard")
     with pytest.raises(ValueError, match=r"notes\.doc: a corpus is made of \.txt files"):
         tokenize_corpus.plan(["notes.doc"], tmp_path, settings)
     with pytest.raises(ValueError, match="the corpus holds no document"):

@@ -3,8 +3,9 @@
     python tools/dataset/tokenize_corpus.py 'data/wikipedia/*.parquet' --tokenizer data/bert-base-uncased \
         --out data/tokens/wikipedia
 
-Reads text files (a document a line) and parquet files (a document a row). Uses all cores, or a Ray cluster
-(--engine ray). A run that was stopped goes on by the same command; work that is done is not done again.
+Reads text files (a document a line), parquet files and Arrow files that `datasets` saved (a document a row). A document
+that is blank, not UTF-8, null or has a NUL in it is left out and counted. Uses all cores, or a Ray cluster (--engine
+ray). A run that was stopped goes on by the same command; work that is done is not done again.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.ipc
 import pyarrow.parquet
 from shards import Outcome, Shard, add_engine_options, exit_if_failed, run_shards, show, total
 
@@ -39,9 +41,10 @@ def batched(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
 
 
 def plan(files: list[str], out: Path, settings: dict[str, Any], shard_bytes: int = SHARD_BYTES) -> list[Shard]:
-    """The corpus in shards of about `shard_bytes`: byte ranges of text files, row groups of parquet files.
+    """The corpus in shards of about `shard_bytes`: byte ranges of text files, row groups of parquet files; whole Arrow
+    files, for these are short already.
 
-    Raises: ValueError for a file of another kind, or a parquet file without the column.
+    Raises: ValueError for a file of another kind, or without the column.
     """
     shards: list[Shard] = []
     for path in files:
@@ -49,8 +52,10 @@ def plan(files: list[str], out: Path, settings: dict[str, Any], shard_bytes: int
             parts = _text_ranges(path, shard_bytes)
         elif path.endswith(".parquet"):
             parts = _row_groups(path, settings["column"], shard_bytes)
+        elif path.endswith(".arrow"):
+            parts = [[]]
         else:
-            raise ValueError(f"{path}: a corpus is made of .txt files (a document a line) or .parquet files")
+            raise ValueError(f"{path}: a corpus is made of .txt files (a document a line), .parquet or .arrow files")
         for number, part in enumerate(parts, 1):
             name = f"{Path(path).name}, part {number} of {len(parts)}"
             folder = out / f"{len(shards):06d}"
@@ -65,9 +70,7 @@ def _text_ranges(path: str, shard_bytes: int) -> list[list[int]]:
 
 def _row_groups(path: str, column: str, shard_bytes: int) -> list[list[int]]:
     file = pyarrow.parquet.ParquetFile(path)
-    names = file.schema_arrow.names
-    if column not in names:
-        raise ValueError(f"{path} has no column {column!r}; it has {names}")
+    _check_column(path, column, file.schema_arrow.names)
     parts, full = [[]], 0
     for group in range(file.num_row_groups):
         if full >= shard_bytes:
@@ -78,17 +81,30 @@ def _row_groups(path: str, column: str, shard_bytes: int) -> list[list[int]]:
     return [part for part in parts if part]
 
 
+def _check_column(path: str, column: str, names: list[str]) -> None:
+    if column not in names:
+        raise ValueError(f"{path} has no column {column!r}; it has {names}")
+
+
 def documents(settings: dict[str, Any]) -> Iterator[str | None]:
-    """The texts of a shard, in their order; None where a parquet file has null."""
-    rows = _lines if settings["path"].endswith(".txt") else _cells
-    texts = rows(**{key: settings[key] for key in ("path", "part", "column")})
+    """The texts of a shard, in their order; None for one that is no text."""
+    read = READERS[Path(settings["path"]).suffix]
+    texts = map(_checked, read(settings["path"], settings["part"], settings["column"]))
     if settings["join"] == 1:
         return texts
     return (" ".join(lines) for lines in batched((text for text in texts if text), settings["join"]))
 
 
-def _lines(path: str, part: list[int], column: str) -> Iterator[str]:
-    """The non-empty lines that begin in a range of bytes."""
+def _checked(text: str | bytes | None) -> str | None:
+    try:
+        text = text.decode("utf-8") if isinstance(text, bytes) else text
+    except UnicodeDecodeError:
+        return None
+    return text if isinstance(text, str) and text.strip() and "\0" not in text else None
+
+
+def _lines(path: str, part: list[int], column: str) -> Iterator[bytes]:
+    """The lines that begin in a range of bytes and are not blank."""
     start, stop = part
     with open(path, "rb") as file:
         if start:
@@ -99,12 +115,22 @@ def _lines(path: str, part: list[int], column: str) -> Iterator[str]:
                 return
             start += len(line)
             if line.strip():
-                yield line.decode("utf-8", errors="replace").strip()
+                yield line.strip()
 
 
 def _cells(path: str, part: list[int], column: str) -> Iterator[str | None]:
     for batch in pyarrow.parquet.ParquetFile(path).iter_batches(BATCH, part, [column]):
         yield from batch.column(0).to_pylist()
+
+
+def _arrow_cells(path: str, part: list[int], column: str) -> Iterator[str | None]:
+    with pyarrow.memory_map(path) as file, pyarrow.ipc.open_stream(file) as stream:
+        _check_column(path, column, stream.schema.names)
+        for batch in stream:
+            yield from batch.column(column).to_pylist()
+
+
+READERS = {".txt": _lines, ".parquet": _cells, ".arrow": _arrow_cells}
 
 
 def tokenize(shard: Shard, temporary: Path) -> dict[str, Any]:
@@ -113,11 +139,11 @@ def tokenize(shard: Shard, temporary: Path) -> dict[str, Any]:
     tokenizer = load_tokenizer(shard.settings["tokenizer"])
     encode, unknown = tokenizer.backend_tokenizer.encode_batch_fast, [tokenizer.unk_token_id]
     dtype = np.uint16 if len(tokenizer) <= 2**16 else np.uint32
-    tokens, lengths, nulls = [np.empty(0, dtype)], [np.zeros(1, np.int64)], 0
+    tokens, lengths, broken = [np.empty(0, dtype)], [np.zeros(1, np.int64)], 0
     start = time.perf_counter()
     for texts in batched(documents(shard.settings), BATCH):
         kept = [text for text in texts if text is not None]
-        nulls += len(texts) - len(kept)
+        broken += len(texts) - len(kept)
         pieces = [encoding.ids or unknown for encoding in encode(kept, add_special_tokens=False)]
         tokens.append(np.fromiter(chain.from_iterable(pieces), dtype))
         lengths.append(np.fromiter(map(len, pieces), np.int64))
@@ -126,7 +152,7 @@ def tokenize(shard: Shard, temporary: Path) -> dict[str, Any]:
     temporary.mkdir()
     np.save(temporary / TOKENS, np.concatenate(tokens))
     np.save(temporary / BOUNDS, bounds)
-    return {"documents": len(bounds) - 1, "tokens": int(bounds[-1]), "nulls": nulls, "seconds": seconds}
+    return {"documents": len(bounds) - 1, "tokens": int(bounds[-1]), "broken": broken, "seconds": seconds}
 
 
 def write_header(out: Path, tokenizer: str, sha256: str, outcomes: list[Outcome]) -> None:
@@ -166,8 +192,8 @@ def summary(out: Path, outcomes: list[Outcome], seconds: float) -> None:
         "tokens a document": f"{counts['tokens'] / max(counts['documents'], 1):.1f}",
         "shards, of them done before": f"{len(outcomes):,}, {sum(outcome.done_before for outcome in outcomes):,}",
     }
-    if counts["nulls"]:
-        rows["rows without a text, left out"] = counts["nulls"]
+    if counts["broken"]:
+        rows["left out, for they are no text"] = counts["broken"]
     if fresh["seconds"]:
         rows["documents a second and core"] = round(fresh["documents"] / fresh["seconds"])
         rows["tokens a second and core"] = round(fresh["tokens"] / fresh["seconds"])
@@ -177,10 +203,10 @@ def summary(out: Path, outcomes: list[Outcome], seconds: float) -> None:
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("files", nargs="+", help="paths or glob patterns ending in .txt or .parquet")
+    parser.add_argument("files", nargs="+", help="paths or glob patterns ending in .txt, .parquet or .arrow")
     parser.add_argument("--tokenizer", required=True, help="folder of the BERT tokenizer")
     parser.add_argument("--out", type=Path, required=True, help="folder of the token files")
-    parser.add_argument("--column", default="text", help="column of the parquet files that holds the text")
+    parser.add_argument("--column", default="text", help="column of the tables that holds the text")
     parser.add_argument(
         "--join", type=int, default=1, metavar="N", help="of sentences in a row, make documents of N (default: 1)"
     )
