@@ -53,7 +53,9 @@ def names(own: int | str, **others: int | str | None) -> str:
 
 def flickr_id(url: str | None) -> str | None:
     """The number of a photo in the address of its file at Flickr: .../8119368305_4e622c8349_z.jpg."""
-    found = re.search(r"flickr\.com/(?:.*/)?(\d+)_[0-9a-f]+(?:_[a-z0-9]+)?\.\w+$", url or "")
+    found = re.search(
+        r"^https?://(?:[\w-]+\.)*(?:static)?flickr\.com/(?:.*/)?(\d+)_[0-9a-f]+(?:_\w+)?\.\w+$", url or ""
+    )
     return found[1] if found else None
 
 
