@@ -163,8 +163,9 @@ def write_manifest(path: str, out: Path, dropped: set[int]) -> int:
 def report(args: argparse.Namespace, leaks: list[Leak], held_out: HeldOut, kept: int, hashed: Counter) -> None:
     """Write and print what was dropped and why, with the pair of references."""
     rows = {leak.row for leak in leaks}
-    images = pyarrow.parquet.read_table(args.manifest, columns=["image"])["image"].take(sorted(rows)).to_pylist()
-    images = dict(zip(sorted(rows), images, strict=True))
+    places = pyarrow.array(sorted(rows), pyarrow.int64())
+    taken = pyarrow.parquet.read_table(args.manifest, columns=["image"])["image"].take(places)
+    images = dict(zip(places.to_pylist(), taken.to_pylist(), strict=True))
     with args.out.with_suffix(".dropped.tsv").open("w", encoding="utf-8", newline="") as file:
         lines = csv.writer(file, delimiter="\t", lineterminator="\n")
         lines.writerow(["image", "held-out image", "its manifest", "found by", "what is equal"])
