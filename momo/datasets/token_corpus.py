@@ -17,7 +17,7 @@ from momo.registry import DATASETS
 from .base import KeyedDataset, existing
 from .transforms import load_tokenizer
 
-# A corpus is a folder: HEADER, and for each of its shards a folder with the other two.
+# A corpus is a folder with these three files.
 HEADER, TOKENS, BOUNDS = "corpus.json", "tokens.npy", "bounds.npy"
 FORMAT = 1
 MADE_BY = "python tools/dataset/tokenize_corpus.py"
@@ -31,36 +31,32 @@ def tokenizer_sha256(path: str) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-class _TokenShard:
-    """tokens (T,) uint16 or uint32, and bounds (D + 1,) int64 of its D documents, both mapped from disk."""
+class _Tokens:
+    """tokens (T,) uint16 or uint32 of D documents back to back, and their bounds (D + 1,) int64, mapped from disk."""
 
     def __init__(self, folder: Path, documents: int, tokens: int) -> None:
-        self.folder, self._maps = folder, None
+        self.folder = folder
         try:
-            found = (len(self.bounds) - 1, len(self.tokens), int(self.bounds[-1]))
+            self._open()
         except (OSError, ValueError) as error:
             raise ValueError(f"{folder} is not whole: {error}; make it again with {MADE_BY}") from error
+        found = (len(self.bounds) - 1, len(self.tokens), int(self.bounds[-1]))
         if found != (documents, tokens, tokens):
             raise ValueError(
                 f"{folder} holds {found[0]:,} documents of {found[1]:,} tokens, and {HEADER} says {documents:,} of "
                 f"{tokens:,}: make it again with {MADE_BY}"
             )
 
-    def _mapped(self) -> tuple[np.ndarray, np.ndarray]:
-        if self._maps is None:
-            self._maps = tuple(np.load(self.folder / name, mmap_mode="r") for name in (TOKENS, BOUNDS))
-        return self._maps
+    def _open(self) -> None:
+        self.tokens = np.load(self.folder / TOKENS, mmap_mode="r")
+        self.bounds = np.load(self.folder / BOUNDS, mmap_mode="r")
 
-    @property
-    def tokens(self) -> np.ndarray:
-        return self._mapped()[0]
+    def __getstate__(self) -> dict[str, Any]:
+        return {"folder": self.folder}
 
-    @property
-    def bounds(self) -> np.ndarray:
-        return self._mapped()[1]
-
-    def __getstate__(self) -> dict:
-        return {**self.__dict__, "_maps": None}  # each process maps the files itself
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.folder = state["folder"]
+        self._open()  # each process maps the files itself
 
 
 @DATASETS.register_module()
@@ -98,15 +94,14 @@ class TokenCorpus(KeyedDataset):
             raise ValueError(f"samples={samples!r} is unknown; choose 'pieces' or 'documents'")
         self.max_len, self.whole = max_len, samples == "documents"
         expected = tokenizer_sha256(tokenizer)
-        self.shards: list[_TokenShard] = []
-        for folder in [folders] if isinstance(folders, str) else folders:
-            self.shards += _open_corpus(folder, tokenizer, expected)
-        # By shard, how many samples its documents have given when each is over.
-        self.sample_ends = [np.cumsum(self._samples_of(shard)) for shard in self.shards]
+        paths = [folders] if isinstance(folders, str) else folders
+        self.corpora = [_open_corpus(folder, tokenizer, expected) for folder in paths]
+        # By corpus, how many samples its documents have given when each is over.
+        self.sample_ends = [np.cumsum(self._samples_of(corpus)) for corpus in self.corpora]
         self.ends = np.cumsum([ends[-1] for ends in self.sample_ends]).tolist()
 
-    def _samples_of(self, shard: _TokenShard) -> np.ndarray:
-        lengths = np.diff(shard.bounds)
+    def _samples_of(self, corpus: _Tokens) -> np.ndarray:
+        lengths = np.diff(corpus.bounds)
         return np.ones_like(lengths) if self.whole else -(-lengths // self.max_len)
 
     def __len__(self) -> int:
@@ -114,19 +109,19 @@ class TokenCorpus(KeyedDataset):
 
     def read(self, index: int) -> dict[str, Any]:
         place = bisect_right(self.ends, index)
-        shard, ends = self.shards[place], self.sample_ends[place]
+        corpus, ends = self.corpora[place], self.sample_ends[place]
         row = index - (self.ends[place - 1] if place else 0)
         document = int(np.searchsorted(ends, row, side="right"))
         piece = row - (int(ends[document - 1]) if document else 0)
-        start, stop = (int(bound) for bound in shard.bounds[document : document + 2])
+        start, stop = corpus.bounds[document : document + 2].tolist()
         if self.whole and stop - start > self.max_len:
             start += int(torch.randint(stop - start - self.max_len + 1, ()))
         start += piece * self.max_len
-        words = shard.tokens[start : min(start + self.max_len, stop)].astype(np.int64)
-        return {"sample_id": f"{shard.folder}:{document}:{piece}", "words": words}
+        words = corpus.tokens[start : min(start + self.max_len, stop)].astype(np.int64)
+        return {"sample_id": f"{corpus.folder}:{document}:{piece}", "words": words}
 
 
-def _open_corpus(folder: str, tokenizer: str, expected: str) -> list[_TokenShard]:
+def _open_corpus(folder: str, tokenizer: str, expected: str) -> _Tokens:
     path = existing(folder, "folders", f"a corpus that {MADE_BY} made")
     if not (path / HEADER).is_file():
         raise FileNotFoundError(
@@ -141,4 +136,4 @@ def _open_corpus(folder: str, tokenizer: str, expected: str) -> list[_TokenShard
             f"folders={folder!r} was cut by another tokenizer ({header['vocab_size']:,} pieces, from "
             f"{header['tokenizer']}) than tokenizer={tokenizer!r}: give that one, or make it again with {MADE_BY}"
         )
-    return [_TokenShard(path / row["name"], row["documents"], row["tokens"]) for row in header["shards"]]
+    return _Tokens(path, header["documents"], header["tokens"])

@@ -27,7 +27,7 @@ def make_corpus(files: list[str], tokenizer: str, out: Path, shard_bytes: int = 
     shards = tokenize_corpus.plan(files, out, settings, shard_bytes)
     outcomes = tokenize_corpus.run_shards(tokenize_corpus.tokenize, shards, "tokenizing", workers=0)
     assert not [outcome.error for outcome in outcomes if outcome.error]
-    tokenize_corpus.write_header(out, tokenizer, sha256, outcomes)
+    tokenize_corpus.merge(out, tokenizer, sha256, outcomes)
     return out
 
 
@@ -50,7 +50,7 @@ def files(tmp_path: Path) -> list[str]:
 @pytest.mark.parametrize("samples", ["pieces", "documents"])
 def test_equals_text_cut_while_it_is_read(tmp_path: Path, files: list[str], tokenizer: str, samples: str) -> None:
     corpus = make_corpus(files, tokenizer, tmp_path / "tokens")
-    assert len(list(corpus.glob("*/tokens.npy"))) > 5
+    assert len(list(corpus.glob("parts/*/tokens.npy"))) > 5
     expected = TextCorpus(files, [dict(type="Tokenize", tokenizer=tokenizer, max_len=64)])
     dataset = TokenCorpus(str(corpus), tokenizer, max_len=64, samples=samples)
     assert len(dataset) == len(expected) == 113
@@ -145,7 +145,7 @@ def test_large_vocabularies_take_four_bytes(tmp_path: Path) -> None:
     (folder / "vocab.txt").write_text("\n".join(names), encoding="utf-8")
     (tmp_path / "a.txt").write_text("sun w69999\n", encoding="utf-8")
     corpus = make_corpus([str(tmp_path / "a.txt")], str(folder), tmp_path / "tokens")
-    assert np.load(corpus / "000000" / TOKENS).dtype == np.uint32
+    assert np.load(corpus / TOKENS).dtype == np.uint32
     assert TokenCorpus(str(corpus), str(folder))[0]["words"].tolist() == [5, len(VOCABULARY) + 69_999]
 
 
@@ -172,15 +172,15 @@ def test_what_is_no_whole_corpus_of_this_tokenizer_is_refused(tmp_path: Path, fi
     with pytest.raises(FileNotFoundError, match=r"folders='.*nowhere' does not exist; a corpus that python"):
         TokenCorpus(str(tmp_path / "nowhere"), tokenizer)
     with pytest.raises(FileNotFoundError, match=r"has no corpus\.json: .* goes on where it stopped"):
-        TokenCorpus(str(corpus / "000000"), tokenizer)
+        TokenCorpus(str(corpus / "parts" / "000000"), tokenizer)
 
-    tokens = (corpus / "000001" / TOKENS).read_bytes()
-    (corpus / "000001" / TOKENS).write_bytes(tokens[:-10])
-    with pytest.raises(ValueError, match=r"000001 is not whole: .*; make it again with"):
+    tokens = (corpus / TOKENS).read_bytes()
+    (corpus / TOKENS).write_bytes(tokens[:-10])
+    with pytest.raises(ValueError, match=r"tokens is not whole: .*; make it again with"):
         TokenCorpus(str(corpus), tokenizer)
-    (corpus / "000001" / TOKENS).write_bytes(tokens)
-    np.save(corpus / "000001" / BOUNDS, np.load(corpus / "000001" / BOUNDS)[:-1])
-    with pytest.raises(ValueError, match=r"000001 holds \d+ documents of .* tokens, and corpus\.json says \d+ of"):
+    (corpus / TOKENS).write_bytes(tokens)
+    np.save(corpus / BOUNDS, np.load(corpus / BOUNDS)[:-1])
+    with pytest.raises(ValueError, match=r"tokens holds \d+ documents of .* tokens, and corpus\.json says \d+ of"):
         TokenCorpus(str(corpus), tokenizer)
     header = json.loads((corpus / HEADER).read_text(encoding="utf-8"))
     (corpus / HEADER).write_text(json.dumps({**header, "format": 99}), encoding="utf-8")
@@ -200,4 +200,4 @@ def test_the_tool_refuses_what_it_cannot_read(tmp_path: Path, files: list[str], 
     with pytest.raises(ValueError, match=r"notes\.doc: a corpus is made of \.txt files"):
         tokenize_corpus.plan(["notes.doc"], tmp_path, settings)
     with pytest.raises(ValueError, match="the corpus holds no document"):
-        tokenize_corpus.write_header(tmp_path, tokenizer, "", [])
+        tokenize_corpus.merge(tmp_path, tokenizer, "", [])

@@ -5,7 +5,7 @@
 
 Reads text files (a document a line), parquet files and Arrow files that `datasets` saved (a document a row). A document
 that is blank, not UTF-8, null or has a NUL in it is left out and counted. Uses all cores, or a Ray cluster (--engine
-ray). A run that was stopped goes on by the same command; work that is done is not done again.
+ray). A run that was stopped goes on by the same command, from OUT/parts/, which can be removed afterwards.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ from typing import Any
 import numpy as np
 import pyarrow.ipc
 import pyarrow.parquet
-from shards import Outcome, Shard, add_engine_options, exit_if_failed, run_shards, show, total
+from rich.progress import track
+from shards import CONSOLE, Outcome, Shard, add_engine_options, exit_if_failed, run_shards, show, total
 
 from momo.datasets import load_tokenizer
 from momo.datasets.token_corpus import BOUNDS, FORMAT, HEADER, TOKENS, tokenizer_sha256
 
-SHARD_BYTES = 64 << 20  # of text: half a minute of a core
+SHARD_BYTES = 16 << 20  # of text: ten seconds of a core
 BATCH = 1000  # documents that the tokenizer gets at a time
 
 
@@ -58,7 +59,7 @@ def plan(files: list[str], out: Path, settings: dict[str, Any], shard_bytes: int
             raise ValueError(f"{path}: a corpus is made of .txt files (a document a line), .parquet or .arrow files")
         for number, part in enumerate(parts, 1):
             name = f"{Path(path).name}, part {number} of {len(parts)}"
-            folder = out / f"{len(shards):06d}"
+            folder = out / "parts" / f"{len(shards):06d}"
             shards.append(Shard(name, (path,), folder, {"path": path, "part": part, **settings}))
     return shards
 
@@ -134,13 +135,13 @@ READERS = {".txt": _lines, ".parquet": _cells, ".arrow": _arrow_cells}
 
 
 def tokenize(shard: Shard, temporary: Path) -> dict[str, Any]:
-    """Make a shard's folder: tokens.npy and bounds.npy. A document without any piece becomes one [UNK]."""
+    """Make a part's tokens.npy and bounds.npy. A document without any piece becomes one [UNK]."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # each process has a core
     tokenizer = load_tokenizer(shard.settings["tokenizer"])
     encode, unknown = tokenizer.backend_tokenizer.encode_batch_fast, [tokenizer.unk_token_id]
     dtype = np.uint16 if len(tokenizer) <= 2**16 else np.uint32
     tokens, lengths, broken = [np.empty(0, dtype)], [np.zeros(1, np.int64)], 0
-    start = time.perf_counter()
+    start = time.process_time()
     for texts in batched(documents(shard.settings), BATCH):
         kept = [text for text in texts if text is not None]
         broken += len(texts) - len(kept)
@@ -148,34 +149,43 @@ def tokenize(shard: Shard, temporary: Path) -> dict[str, Any]:
         tokens.append(np.fromiter(chain.from_iterable(pieces), dtype))
         lengths.append(np.fromiter(map(len, pieces), np.int64))
     bounds = np.cumsum(np.concatenate(lengths))
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     temporary.mkdir()
     np.save(temporary / TOKENS, np.concatenate(tokens))
     np.save(temporary / BOUNDS, bounds)
     return {"documents": len(bounds) - 1, "tokens": int(bounds[-1]), "broken": broken, "seconds": seconds}
 
 
-def write_header(out: Path, tokenizer: str, sha256: str, outcomes: list[Outcome]) -> None:
-    """Write corpus.json, without which the shards are no corpus.
+def merge(out: Path, tokenizer: str, sha256: str, outcomes: list[Outcome]) -> None:
+    """Put the parts together, and write corpus.json last, without which they are no corpus.
 
     Raises: ValueError if no document is there.
     """
-    rows = [(outcome.shard.output.name, outcome.counts) for outcome in outcomes]
-    rows = [
-        {"name": name, "documents": counts["documents"], "tokens": counts["tokens"]}
-        for name, counts in rows
-        if counts["documents"]
-    ]
-    if not rows:
+    counts, parts = total(outcomes), [outcome.shard.output for outcome in outcomes]
+    if not counts["documents"]:
         raise ValueError("the corpus holds no document")
+    dtype = np.load(parts[0] / TOKENS, mmap_mode="r").dtype
+    halves = {name: out / f".{name}.part" for name in (TOKENS, BOUNDS)}  # a run may be reading the files of now
+    tokens = np.lib.format.open_memmap(halves[TOKENS], "w+", dtype, (counts["tokens"],))
+    bounds = np.lib.format.open_memmap(halves[BOUNDS], "w+", np.int64, (counts["documents"] + 1,))
+    token = document = 0
+    for part in track(parts, "merging", console=CONSOLE):
+        own = np.load(part / BOUNDS)
+        tokens[token : token + own[-1]] = np.load(part / TOKENS)
+        bounds[document : document + len(own)] = own + token
+        token, document = token + int(own[-1]), document + len(own) - 1
+    tokens.flush()
+    bounds.flush()
+    (out / HEADER).unlink(missing_ok=True)
+    for name, half in halves.items():
+        os.replace(half, out / name)
     header = {
         "format": FORMAT,
         "tokenizer": tokenizer,
         "tokenizer_sha256": sha256,
         "vocab_size": len(load_tokenizer(tokenizer)),
-        "documents": sum(row["documents"] for row in rows),
-        "tokens": sum(row["tokens"] for row in rows),
-        "shards": rows,
+        "documents": document,
+        "tokens": token,
     }
     half = out / f".{HEADER}.part"
     half.write_text(json.dumps(header, indent=1) + "\n", encoding="utf-8")
@@ -195,8 +205,8 @@ def summary(out: Path, outcomes: list[Outcome], seconds: float) -> None:
     if counts["broken"]:
         rows["left out, for they are no text"] = counts["broken"]
     if fresh["seconds"]:
-        rows["documents a second and core"] = round(fresh["documents"] / fresh["seconds"])
-        rows["tokens a second and core"] = round(fresh["tokens"] / fresh["seconds"])
+        rows["documents a second of a core"] = round(fresh["documents"] / fresh["seconds"])
+        rows["tokens a second of a core"] = round(fresh["tokens"] / fresh["seconds"])
         rows["documents a second in all"] = round(fresh["documents"] / seconds)
     show(str(out), rows)
 
@@ -224,11 +234,10 @@ def main() -> None:
         sha256 = tokenizer_sha256(args.tokenizer)
         settings = {"tokenizer": args.tokenizer, "sha256": sha256, "column": args.column, "join": args.join}
         shards = plan(files, args.out, settings)
-        (args.out / HEADER).unlink(missing_ok=True)
         start = time.perf_counter()
         outcomes = run_shards(tokenize, shards, "tokenizing", engine=args.engine, workers=args.workers)
         exit_if_failed(outcomes)
-        write_header(args.out, args.tokenizer, sha256, outcomes)
+        merge(args.out, args.tokenizer, sha256, outcomes)
     except (OSError, ValueError, ImportError) as error:
         sys.exit(f"error: {error}")
     summary(args.out, outcomes, time.perf_counter() - start)
