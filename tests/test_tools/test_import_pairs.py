@@ -200,6 +200,9 @@ def test_visual_genome(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("1 coco:391895", ["A small cup"]),
         ("107899 flickr:8119368305", ["sky"]),
     ]
+    write(notes, [{"id": 7, "regions": []}])
+    with pytest.raises(SystemExit, match=r"image 0: image 7 is not in .*image_data\.json"):
+        run(monkeypatch, "visual_genome", notes, "--images", tmp_path, "--out", tmp_path / "new.parquet")
     (tmp_path / "image_data.json").unlink()
     with pytest.raises(SystemExit, match=r"image_data\.json is missing: unpack Visual Genome's image_data\.json"):
         run(monkeypatch, "visual_genome", notes, "--images", tmp_path, "--out", tmp_path / "new.parquet")
@@ -366,6 +369,8 @@ def test_img2dataset_tars(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert reference.path == "cc3m/00000.tar" and rows[0]["sha256"] == hashlib.sha256(data).hexdigest()
     assert read_bytes(str(tmp_path / "data"), reference) == data
     assert read_bytes(f"file://{tmp_path}/data", reference) == data
+    with pytest.raises(OSError, match="nowhere"):
+        read_bytes(str(tmp_path), parse_reference("nowhere.tar#1+2"))
     found = problems(out)
     assert [line[1:] for line in found] == [
         ["000000003", "no caption"],
