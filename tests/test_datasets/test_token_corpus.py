@@ -10,9 +10,10 @@ import pyarrow
 import pyarrow.ipc
 import pyarrow.parquet
 import pytest
+import torch
 from helpers.data import VOCABULARY, WORDS, write_texts, write_tokenizer
 
-from momo.datasets import SampleKey, TextCorpus, TokenCorpus, load_tokenizer
+from momo.datasets import SampleKey, TextCorpus, TokenCorpus, build_loader, load_tokenizer
 from momo.datasets.token_corpus import BOUNDS, HEADER, TOKENS, tokenizer_sha256
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools" / "dataset"))
@@ -136,6 +137,22 @@ def test_what_is_no_text_is_left_out_and_counted(tmp_path: Path, tokenizer: str)
         assert np.load(tmp_path / name.replace(".", "-") / TOKENS).tolist() == [5, 6, 7]
     assert [(count["documents"], count["tokens"]) for count in counts] == [(2, 3)] * 3
     assert [count["broken"] for count in counts] == [4, 4, 2]  # a blank line is no document at all
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_loader_packs_the_same_batches(tmp_path: Path, files: list[str], tokenizer: str, workers: int) -> None:
+    corpus = make_corpus(files, tokenizer, tmp_path / "tokens")
+    settings = dict(tokenizer=tokenizer, max_len=4)
+    ours = dict(type="TokenCorpus", folders=str(corpus), samples="documents", **settings)
+    theirs = dict(type="TextCorpus", files=files, pipeline=[dict(type="Tokenize", **settings)])
+    loaders = [
+        build_loader(dict(dataset=dataset, batch_size=16, num_workers=count), None, text_limits=(4, 30), seed=5)
+        for dataset, count in ((ours, workers), (theirs, 0))
+    ]
+    for _, batch, expected in zip(range(10), *loaders, strict=False):
+        for name in ("keys", "word_counts", "text_ids"):
+            assert np.array_equal(batch[name], expected[name])
+        assert torch.equal(batch["words"], expected["words"]) and batch["order"] == expected["order"]
 
 
 def test_large_vocabularies_take_four_bytes(tmp_path: Path) -> None:
