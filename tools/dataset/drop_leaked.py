@@ -35,6 +35,7 @@ from momo.datasets.manifest import MANIFEST_SCHEMA, parse_reference
 from momo.datasets.perceptual_hash import FLAT, near_pairs, perceptual_hash
 
 ROWS = 10_000  # of a shard
+COMPARED = 500_000  # hashes at a time
 CHECKS = ("id", "sha256", "looks")
 MAX_DISTANCE = 4
 SHOWN = 10
@@ -109,10 +110,12 @@ def by_name_and_bytes(path: str, held_out: HeldOut, checks: list[str]) -> Iterat
 def by_looks(ours: np.ndarray, theirs: np.ndarray, max_distance: int) -> Iterator[Leak]:
     """What looks like a held-out image. FLAT pictures, which show nothing, and those not decoded look like none."""
     places, others = np.flatnonzero(ours != FLAT), np.flatnonzero(theirs != FLAT)
-    queries, references = ours[places], theirs[others]
-    for query, reference in zip(*near_pairs(queries, references, max_distance), strict=True):
-        distance = int(np.bitwise_count(queries[query] ^ references[reference]))
-        yield Leak(int(places[query]), int(others[reference]), "looks", f"{distance} of 64 bits differ")
+    references = theirs[others]
+    for start in track(range(0, len(places), COMPARED), "comparing looks", console=CONSOLE):
+        part = places[start : start + COMPARED]
+        for query, reference in zip(*near_pairs(ours[part], references, max_distance), strict=True):
+            distance = int(np.bitwise_count(ours[part[query]] ^ references[reference]))
+            yield Leak(int(part[query]), int(others[reference]), "looks", f"{distance} of 64 bits differ")
 
 
 def hash_shards(path: str, root: str) -> list[Shard]:
@@ -234,7 +237,7 @@ def find_by_looks(args: argparse.Namespace) -> tuple[list[Leak], Counter]:
     """Hash all images, and compare."""
     groups = [hash_shards(path, args.root) for path in (args.manifest, *args.against)]
     shards = [shard for group in groups for shard in group]
-    outcomes = run_shards(hash_images, shards, "looks", engine=args.engine, workers=args.workers)
+    outcomes = run_shards(hash_images, shards, "hashing images", engine=args.engine, workers=args.workers)
     exit_if_failed(outcomes)
     hashes = [np.load(shard.output) for shard in shards]
     first = len(groups[0])
