@@ -10,6 +10,7 @@ from .loader import build_loader
 from .samplers import EvalBatchSampler, GlobalBatchSampler
 from .text_corpus import TextCorpus
 from .text_table import TextTable
+from .token_corpus import TokenCorpus
 from .tokenize_pair import TokenizePair
 from .transforms import LoadImage, Tokenize, load_tokenizer
 from .vision_set import VisionSet
@@ -28,6 +29,7 @@ __all__ = [
     "SampleKey",
     "TextCorpus",
     "TextTable",
+    "TokenCorpus",
     "Tokenize",
     "TokenizePair",
     "VQAv2",
