@@ -109,11 +109,14 @@ def existing(path: str | Path, key: str, what: str) -> Path:
 
 
 def pick(options: Any) -> Any:
-    """One of a list, drawn from torch's generator, None of an empty one; anything else is itself."""
+    """One of a list, drawn from torch's generator, None of an empty one; anything else is itself.
+
+    Where there is no choice nothing is drawn, so that a list of one and its only item make the same sample.
+    """
     if not isinstance(options, list):
         return options
-    if not options:
-        return None
+    if len(options) < 2:
+        return options[0] if options else None
     return options[int(torch.randint(len(options), ()))]
 
 

@@ -19,8 +19,9 @@ Sample = dict[str, Any]
 
 @TRANSFORMS.register_module()
 class LoadImage:
-    """Decode sample['image_bytes'], or the file sample['image_path'], into sample['image']: RGB, uint8 (3, H, W), turned
-    upright by its EXIF tag.
+    """Decode sample['image_bytes'], or the file sample['image_path'], into sample['image']: RGB, uint8 (3, H, W).
+
+    It is turned upright by its EXIF tag.
 
     16 bits are scaled to 8; of an animation the first picture is taken.
 
