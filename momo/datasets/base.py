@@ -54,8 +54,6 @@ class KeyedDataset(Dataset):
         """Raises: TooManyBroken if too many samples cannot be read."""
         if not isinstance(key, SampleKey):
             key = SampleKey.of(0, 0, int(key))
-        if self.broken is not None:
-            self.broken.count_read()
         index = key.index
         for attempt in range(SUBSTITUTES + 1):
             sample = self._load(index, key.key)
@@ -68,6 +66,8 @@ class KeyedDataset(Dataset):
         """A transformed sample; None, and counted, if it is broken and that is tolerated."""
         raw: dict[str, Any] = {}
         sample: dict[str, Any] = {}
+        if self.broken is not None:
+            self.broken.count_read()
         try:
             with torch_seeded(key):
                 raw = self.read(index)
@@ -80,21 +80,23 @@ class KeyedDataset(Dataset):
             own = "image" in sample and not isinstance(error, BrokenSample)
             if self.broken is None or own:
                 raise
-            self.broken.count(index, why_broken(error, _image_head(raw)), f"{self.sample_id(index)}: {error}")
+            name, message = self.sample_id(index), str(error)
+            try:
+                reason = why_broken(error, _image_head(raw))
+            except OSError as first:  # a decoder may say no more than that it failed
+                reason = why_broken(first, None)
+            self.broken.count(index, reason, message if name in message else f"{name}: {message}")
             return None
 
 
 def _image_head(sample: dict[str, Any]) -> bytes | None:
-    """What the sample's image begins with, None if it has none or nothing can be read there."""
+    """What the sample's image begins with, None if it has none."""
     if "image_bytes" in sample:
         return bytes(sample["image_bytes"][:16])
     if "image_path" not in sample:
         return None
-    try:
-        with open(sample["image_path"], "rb") as file:
-            return file.read(16)
-    except OSError:
-        return None
+    with open(sample["image_path"], "rb") as file:
+        return file.read(16)
 
 
 def existing(path: str | Path, key: str, what: str) -> Path:

@@ -57,7 +57,7 @@ class BrokenSamples:
     Args:
         name: Of the dataset, for messages.
         size: Its number of samples.
-        max_bad_fraction: Replaced samples that are tolerated, of all that were read or of 1,000, whichever are more.
+        max_bad_fraction: Reads that may fail, of all reads or of 1,000, whichever are more.
     Raises: ValueError if `max_bad_fraction` is not in [0, 1].
     """
 
@@ -85,8 +85,8 @@ class BrokenSamples:
         if replaced > self.max_bad_fraction * max(read, FIRST):
             found = ", ".join(f"{reason} {count}" for reason, count in self.counts().items())
             raise TooManyBroken(
-                f"{self.name}: {replaced} of {read} samples read could not be used, more than max_bad_fraction="
-                f"{self.max_bad_fraction} of {max(read, FIRST)}. Broken samples found: {found}; the last: {message}. "
+                f"{self.name}: {replaced} of {read} reads failed, more than max_bad_fraction={self.max_bad_fraction} "
+                f"of {max(read, FIRST)}. Broken samples: {found}. The last: {message}. "
                 "tools/dataset/doctor.py lists them all; repair the data, or raise max_bad_fraction"
             )
 
