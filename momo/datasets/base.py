@@ -129,6 +129,8 @@ def checked_text(text: Any) -> str:
     """
     if not isinstance(text, str):
         raise BrokenSample("bad text", f"the text is {text!r}, not a string")
-    if not text.strip() or "\0" in text:
-        raise BrokenSample("bad text", f"the text is {text[:40]!r}")
+    if not text.strip():
+        raise BrokenSample("empty text", f"the text is {text[:40]!r}")
+    if "\0" in text:
+        raise BrokenSample("bad text", f"the text has a NUL in it: {text[:40]!r}")
     return text

@@ -15,6 +15,7 @@ REASONS = (
     "truncated",
     "not an image",
     "too large",
+    "empty text",
     "bad text",
     "bad row",
     "outside the root",

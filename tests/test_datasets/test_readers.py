@@ -162,7 +162,7 @@ def test_empty_lines_of_json_lines_are_no_pairs(tmp_path: Path) -> None:
         ({"image": "a.png", "caption": []}, "the text is None"),
         ({"image": "a.png", "caption": [None]}, "the text is None"),
         ({"image": "a.png", "caption": " \t"}, r"the text is ' \\t'"),
-        ({"image": "a.png", "caption": "a\0b"}, r"the text is 'a\\x00b'"),
+        ({"image": "a.png", "caption": "a\0b"}, r"the text has a NUL in it: 'a\\x00b'"),
         ({"image": "a.png", "caption": "\ud800"}, "the text is None"),
         ("a.png", "the text is None"),
     ],
