@@ -29,6 +29,8 @@ from examination.speed import PEAKS, Assumptions, Need, Throughput, measure, nee
 from examination.terminal import as_json, print_report
 from mmengine.config import Config
 
+from momo.datasets import TooManyBroken
+
 CONFIGS = {"image": "stage1_vitb.py", "text": "stage2_vitb.py", "image_text": "stage3_vitb.py"}
 
 
@@ -61,15 +63,31 @@ def main() -> None:
     names = Names(args.image, args.caption, args.text, args.root)
     try:
         against = {path: open_source(path, Names(), args.cache_dir) for path in args.against}
-        theirs = {path: examined(source, args) for path, source in against.items()}
-        done = [examine_source(open_source(path, names, args.cache_dir), against, theirs, args) for path in args.paths]
+        sources = [open_source(path, names, args.cache_dir) for path in args.paths]
+        configs = [find_config(source, args.config) for source in sources]
     except (FileNotFoundError, ValueError) as error:
         sys.exit(f"error: {error}")
+    theirs = {path: examined(source, args) for path, source in against.items()}
+    done = [
+        examine_source(source, config, against, theirs, args) for source, config in zip(sources, configs, strict=True)
+    ]
     args.out.mkdir(parents=True, exist_ok=True)
     print_report(done)
     (args.out / "doctor.json").write_text(as_json(done), encoding="utf-8")
     write_page(args.out / "doctor.html", done)
     print(f"wrote {args.out / 'doctor.html'} and {args.out / 'doctor.json'}")
+
+
+def find_config(source: Source, given: Path | None) -> Path:
+    """What the source's data are for.
+
+    Raises: FileNotFoundError if the config is not there; ValueError if it trains on data of another kind.
+    """
+    path = given or Path(__file__).parents[2] / "configs/momo" / CONFIGS[source.modality]
+    loaders = Config.fromfile(path).train_dataloader["loaders"]
+    if source.modality not in loaders:
+        raise ValueError(f"--config {path} trains on {sorted(loaders)}, and {source.path} is for {source.modality}")
+    return path
 
 
 def examined(source: Source, args: argparse.Namespace) -> list[Sample]:
@@ -78,7 +96,11 @@ def examined(source: Source, args: argparse.Namespace) -> list[Sample]:
 
 
 def examine_source(
-    source: Source, against: dict[str, Source], theirs: dict[str, list[Sample]], args: argparse.Namespace
+    source: Source,
+    config: Path,
+    against: dict[str, Source],
+    theirs: dict[str, list[Sample]],
+    args: argparse.Namespace,
 ) -> Examination:
     samples = examined(source, args)
     return Examination(
@@ -90,23 +112,19 @@ def examine_source(
         against,
         histograms(samples),
         shares(samples),
-        measure_speed(source, args) if any(sample.reason is None for sample in samples) else None,
+        measure_speed(source, config, args) if args.seconds > 0 else None,
     )
 
 
-def measure_speed(source: Source, args: argparse.Namespace) -> Speed | None:
-    """None where --seconds is 0."""
-    if args.seconds == 0:
-        return None
-    config = args.config or Path(__file__).parents[2] / "configs/momo" / CONFIGS[source.modality]
+def measure_speed(source: Source, config: Path, args: argparse.Namespace) -> Speed | None:
+    """None where next to nothing can be read."""
     cfg = Config.fromfile(config)
-    if source.modality not in cfg.train_dataloader["loaders"]:
-        raise ValueError(
-            f"--config {config} trains on {sorted(cfg.train_dataloader['loaders'])}, not on {source.modality}"
-        )
     peak = PEAKS[args.gpu] if args.gpu in PEAKS else float(args.gpu)
     assumptions = Assumptions(config, args.gpus, args.gpu, peak, args.utilisation)
-    gives = measure(source, cfg, args.tokenizer, args.workers, args.seconds)
+    try:
+        gives = measure(source, cfg, args.tokenizer, args.workers, args.seconds)
+    except TooManyBroken:
+        return None
     needs = need(source.modality, assumptions, cfg, gives.words)
     return Speed(gives, needs, assumptions, verdict(source, gives, needs, assumptions))
 

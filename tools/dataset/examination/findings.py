@@ -123,11 +123,15 @@ def histograms(samples: Sequence[Sample]) -> dict[str, Histogram]:
 
 
 def histogram(values: Sequence[float], unit: str) -> Histogram:
-    """Bars of equal width up to the 99th percentile; of whole numbers where the values are whole."""
+    """Bars of equal width up to the 99th percentile, of whole numbers where the values are whole; of equal ratios where
+    the longest are ten times as long as most.
+    """
     data = np.asarray(values, dtype=np.float64)
     low, high = data.min(), np.quantile(data, 0.99)
     if low == high:
         edges = np.array([low, max(data.max(), low + 1)])
+    elif low > 0 and high > 10 * np.median(data):
+        edges, unit = np.geomspace(low, high, _BARS + 1), f"{unit}, on a log scale"
     elif (data == data.round()).all():
         width = max(1, int(np.ceil((high - low + 1) / _BARS)))
         edges = np.arange(low, high + width + 1, width)

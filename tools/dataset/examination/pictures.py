@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 
+import numpy as np
 from markupsafe import Markup
 from torchvision.io import encode_jpeg
 from torchvision.transforms.v2 import functional
@@ -36,8 +37,7 @@ def thumbnail(dataset: KeyedDataset, index: int) -> str:
 def bar_chart(title: str, histogram: Histogram) -> Markup:
     """A histogram as SVG, coloured by the page's style sheet."""
     edges, counts, median, unit = histogram
-    tallest, span = max(counts) or 1, edges[-1] - edges[0]
-    width = WIDTH / len(counts)
+    tallest, width = max(counts) or 1, WIDTH / len(counts)
     label = f"{title}: {number(edges[0])} to {number(edges[-1])} {unit}, median {number(median)}"
     parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{Markup.escape(label)}">']
     for place, count in enumerate(counts):
@@ -47,7 +47,7 @@ def bar_chart(title: str, histogram: Histogram) -> Markup:
             f'<rect class="bar" x="{place * width + 0.5:.1f}" y="{HEIGHT - BOTTOM - height:.1f}" '
             f'width="{width - 1:.1f}" height="{height:.1f}"><title>{tip}</title></rect>'
         )
-    x = WIDTH * min(max((median - edges[0]) / span, 0), 1)
+    x = np.interp(median, edges, np.linspace(0, WIDTH, len(edges)))
     parts.append(f'<line class="median" x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{HEIGHT - BOTTOM}"/>')
     parts.append(f'<line class="axis" x1="0" x2="{WIDTH}" y1="{HEIGHT - BOTTOM}" y2="{HEIGHT - BOTTOM}"/>')
     ends = [(edges[0], "start", 0), (edges[-1], "end", WIDTH)]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from glob import has_magic
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from momo.datasets.base import KeyedDataset
+from momo.datasets.base import KeyedDataset, existing
 from momo.datasets.image_folder import SUFFIXES
 from momo.datasets.storage import base_name, is_url, list_files
 from momo.datasets.tables import find
@@ -45,6 +46,8 @@ def open_source(path: str, names: Names, cache_dir: str | None = None) -> Source
 
     Raises: FileNotFoundError if nothing is there; ValueError if no reader knows it.
     """
+    if not is_url(path) and not has_magic(path):
+        existing(path, "PATH", "data to examine")
     shared = {"cache_dir": cache_dir}
     ending = Path(base_name(path)).suffix.lower()
     if ending == ".tar" or (_is_folder(path) and list_files(path, (".tar",))):

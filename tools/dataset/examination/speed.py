@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -69,6 +71,7 @@ def measure(source: Source, cfg: Config, tokenizer: str | None, workers: int, se
     pipeline = training_pipeline(cfg, source.modality, tokenizer)
     batch = min(64, len(source.dataset))
     dataset = {**source.cfg, "pipeline": pipeline, "max_bad_fraction": 1.0}
+    MMLogger.get_current_instance().setLevel(logging.CRITICAL)  # broken samples are on the page, by reason
     batches = iter(build_loader(dict(dataset=dataset, batch_size=batch, num_workers=workers), None, seed=0))
     words: list[int] = []
     for _ in range(2 * max(workers, 1)):  # what workers had ready before the clock ran
@@ -141,7 +144,7 @@ def sample_gflops(model: torch.nn.Module, modality: str, words: int, count: int 
         if "image" in modality:
             sample |= {"image": torch.zeros(3, size, size, dtype=torch.uint8), "image_id": number}
         if "text" in modality:
-            sample["words"] = rng.integers(999, model.backbone.text_embed.words.num_embeddings, words)
+            sample["words"] = rng.integers(model.backbone.text_embed.words.num_embeddings, size=words)
         samples.append(sample)
     batch = PackedCollate(model.planners(modality))(samples)
     inputs = model.data_preprocessor({modality: batch}, training=True)

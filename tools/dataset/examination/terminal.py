@@ -32,7 +32,7 @@ def findings(done: Any) -> list[tuple[str, str, str]]:
     )
     rows += [_double(done)] if counts["images"] else []
     rows += [_texts(done)] if counts["texts"] else []
-    rows += [_leaked(done)] if done.against else []
+    rows += [_leaked(done)] if done.against and counts["images"] else []
     if done.speed:
         per_gpu = done.speed.needs.samples_per_s / done.speed.assumptions.gpus
         enough = done.speed.gives.samples_per_s >= per_gpu
