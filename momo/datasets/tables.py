@@ -265,13 +265,19 @@ def _write_rows(path: str, columns: Columns, target: Path, rows: Iterator[Any], 
     if head and isinstance(head[0], dict):
         chosen = _chosen(columns, list(head[0]), path)
 
-    def cells(advance: Callable[[int], None]) -> Iterator[tuple]:
-        for row in chain(head, rows):
-            advance(1)
-            yield tuple(_strings(row.get(theirs) if isinstance(row, dict) else None) for theirs in chosen.values())
+    names = list(chosen.values())
+    cells = (
+        tuple(_strings(row.get(name)) for name in names) if isinstance(row, dict) else (None,) * len(names)
+        for row in chain(head, rows)
+    )
+
+    def parts(advance: Callable[[int], None]) -> Iterator[pyarrow.RecordBatch]:
+        for batch in batches(cells, schema):
+            advance(len(batch))
+            yield batch
 
     with progress(f"preparing {path}", total) as advance:
-        write_table(target, schema, batches(cells(advance), schema))
+        write_table(target, schema, parts(advance))
 
 
 def _strings(value: Any) -> list[str | None] | None:
@@ -282,7 +288,12 @@ def _strings(value: Any) -> list[str | None] | None:
 
 
 def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and value.encode("utf-8", "ignore").decode("utf-8") == value
+    if not isinstance(value, str):
+        return False
+    try:
+        return value.isascii() or bool(value.encode())
+    except UnicodeEncodeError:  # half a surrogate pair
+        return False
 
 
 _CONVERTERS: dict[str, Callable[[str, Columns, Path], None]] = {

@@ -50,7 +50,9 @@ class TarSamples:
             write_table(target, schema, batches(_samples(self.tars, select, cache_dir), schema))
 
         self.table = MappedTable(cached(root, kind, build, cache_dir, version))
-        counts = np.bincount(self.table.table["tar"].to_numpy(), minlength=len(self.tars))
+        counts = np.zeros(len(self.tars), dtype=np.int64)
+        for part in self.table.table["tar"].chunks:  # no copy of the whole column
+            counts += np.bincount(part.to_numpy(), minlength=len(self.tars))
         self.chunks = np.concatenate([[0], np.cumsum(counts)])
 
     def __len__(self) -> int:
