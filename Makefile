@@ -39,5 +39,5 @@ clean:
 $(INSTALLED): setup.py $(wildcard requirements/*.txt)
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	@echo 'installing into $(VENV); the first time, this fetches some gigabytes'
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[tests,demo]'
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[tests,demo,doctor]'
 	touch $@

@@ -59,6 +59,7 @@ setup(
         "tests": read_requirements("tests"),
         "demo": read_requirements("optional"),
         "cluster": read_requirements("cluster"),
+        "doctor": read_requirements("doctor"),
     },
     cmdclass={"build_py": BuildWithConfigs},
     zip_safe=False,

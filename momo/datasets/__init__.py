@@ -1,8 +1,10 @@
 """Data in. Importing this package fills the registries of datasets, samplers and transforms."""
 
+from .broken import BrokenSample, TooManyBroken
 from .collate import PackedCollate
 from .glue import GLUE
 from .image_folder import ImageFolder
+from .image_tars import ImageTars
 from .image_text import ImageText
 from .karpathy import KarpathyCaptions, KarpathyImages
 from .keys import SampleKey
@@ -15,12 +17,15 @@ from .tokenize_pair import TokenizePair
 from .transforms import LoadImage, Tokenize, load_tokenizer
 from .vision_set import VisionSet
 from .vqav2 import VQAv2
+from .web_pairs import WebDatasetPairs
 
 __all__ = [
+    "BrokenSample",
     "EvalBatchSampler",
     "GLUE",
     "GlobalBatchSampler",
     "ImageFolder",
+    "ImageTars",
     "ImageText",
     "KarpathyCaptions",
     "KarpathyImages",
@@ -32,8 +37,10 @@ __all__ = [
     "TokenCorpus",
     "Tokenize",
     "TokenizePair",
+    "TooManyBroken",
     "VQAv2",
     "VisionSet",
+    "WebDatasetPairs",
     "build_loader",
     "load_tokenizer",
 ]

@@ -9,17 +9,26 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset
 
+from momo.ops import key_of
 from momo.registry import TRANSFORMS
 
+from .broken import BrokenSample, BrokenSamples, TooManyBroken, why_broken
 from .keys import SampleKey, torch_seeded
+
+SUBSTITUTES = 10  # tried in the place of one broken sample
 
 
 class KeyedDataset(Dataset):
     """A dataset whose samples are functions of a SampleKey; a plain index stands for seed 0, epoch 0.
 
+    A sample that cannot be read is an error, unless the dataset's `__init__` ends with `tolerate`: then another sample,
+    which is a function of the key too, takes its place, and `broken` counts it.
+
     Args:
         pipeline: Configs of transforms, applied in turn to the sample that `read` returns.
     """
+
+    broken: BrokenSamples | None = None
 
     def __init__(self, pipeline: Sequence[dict]) -> None:
         self.pipeline = [TRANSFORMS.build(step) for step in pipeline]
@@ -29,19 +38,65 @@ class KeyedDataset(Dataset):
         """What MMEngine shows of a dataset."""
         return {"dataset": type(self).__name__}
 
+    def tolerate(self, max_bad_fraction: float) -> None:
+        """Replace samples that cannot be read, up to this fraction; see BrokenSamples."""
+        self.broken = BrokenSamples(type(self).__name__, len(self), max_bad_fraction)
+
     def read(self, index: int) -> dict[str, Any]:
         """The raw sample: at least 'sample_id'. Random choices draw from torch's generator."""
         raise NotImplementedError
 
+    def sample_id(self, index: int) -> str:
+        """The dataset's own name of a sample, which needs no reading."""
+        return f"sample {index}"
+
     def __getitem__(self, key: SampleKey | int) -> dict[str, Any]:
+        """Raises: TooManyBroken if too many samples cannot be read."""
         if not isinstance(key, SampleKey):
             key = SampleKey.of(0, 0, int(key))
-        with torch_seeded(key.key):
-            sample = self.read(key.index)
-            sample["key"] = key.key
-            for transform in self.pipeline:
-                sample = transform(sample)
-        return sample
+        index = key.index
+        for attempt in range(SUBSTITUTES + 1):
+            sample = self._load(index, key.key)
+            if sample is not None:
+                return sample
+            index = key_of(key.key, "substitute", attempt) % len(self)
+        raise TooManyBroken(f"{type(self).__name__}: {self.sample_id(key.index)} and {SUBSTITUTES} others are broken")
+
+    def _load(self, index: int, key: int) -> dict[str, Any] | None:
+        """A transformed sample; None, and counted, if it is broken and that is tolerated."""
+        raw: dict[str, Any] = {}
+        sample: dict[str, Any] = {}
+        if self.broken is not None:
+            self.broken.count_read()
+        try:
+            with torch_seeded(key):
+                raw = self.read(index)
+                sample = {**raw, "key": key}
+                for transform in self.pipeline:
+                    sample = transform(sample)
+            return sample
+        except (ValueError, OSError) as error:
+            # Once an image is decoded, a plain ValueError is a transform's own and nobody's bad data.
+            own = "image" in sample and not isinstance(error, BrokenSample)
+            if self.broken is None or own:
+                raise
+            name, message = self.sample_id(index), str(error)
+            try:
+                reason = why_broken(error, _image_head(raw))
+            except OSError as first:  # a decoder may say no more than that it failed
+                reason = why_broken(first, None)
+            self.broken.count(index, reason, message if name in message else f"{name}: {message}")
+            return None
+
+
+def _image_head(sample: dict[str, Any]) -> bytes | None:
+    """What the sample's image begins with, None if it has none."""
+    if "image_bytes" in sample:
+        return bytes(sample["image_bytes"][:16])
+    if "image_path" not in sample:
+        return None
+    with open(sample["image_path"], "rb") as file:
+        return file.read(16)
 
 
 def existing(path: str | Path, key: str, what: str) -> Path:
@@ -56,7 +111,26 @@ def existing(path: str | Path, key: str, what: str) -> Path:
 
 
 def pick(options: Any) -> Any:
-    """One of a list, drawn from torch's generator; anything else is itself."""
+    """One of a list, drawn from torch's generator, None of an empty one; anything else is itself.
+
+    Where there is no choice nothing is drawn, so that a list of one and its only item make the same sample.
+    """
     if not isinstance(options, list):
         return options
+    if len(options) < 2:
+        return options[0] if options else None
     return options[int(torch.randint(len(options), ()))]
+
+
+def checked_text(text: Any) -> str:
+    """`text`, if there is something to learn from.
+
+    Raises: BrokenSample if it is not a string, blank, or has a NUL in it, which no text has.
+    """
+    if not isinstance(text, str):
+        raise BrokenSample("bad text", f"the text is {text!r}, not a string")
+    if not text.strip():
+        raise BrokenSample("empty text", f"the text is {text[:40]!r}")
+    if "\0" in text:
+        raise BrokenSample("bad text", f"the text has a NUL in it: {text[:40]!r}")
+    return text

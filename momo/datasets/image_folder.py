@@ -12,6 +12,7 @@ from momo.ops import key_of
 from momo.registry import DATASETS
 
 from .base import KeyedDataset, existing
+from .storage import is_url, list_files, read_bytes
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif")
 
@@ -21,22 +22,29 @@ class ImageFolder(KeyedDataset):
     """All images below a folder, without labels: ImageNet's `train`, or any other.
 
     Args:
-        root: Folder; its sub-folders are searched too.
+        root: Folder or URL; its sub-folders are searched too.
         pipeline: Transforms; the first is usually LoadImage.
+        max_bad_fraction: See BrokenSamples.
     Raises: FileNotFoundError if the folder is not there; ValueError if it holds no image.
     """
 
-    def __init__(self, root: str, pipeline: Sequence[dict]) -> None:
+    def __init__(self, root: str, pipeline: Sequence[dict], max_bad_fraction: float = 0.01) -> None:
         super().__init__(pipeline)
-        folder = existing(root, "root", "a folder of images, such as ImageNet's train/ with one folder a class,")
-        paths = sorted(os.fsencode(path) for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+        if not is_url(root):
+            existing(root, "root", "a folder of images, such as ImageNet's train/ with one folder a class,")
+        paths = [os.fsencode(path) for path in list_files(root, SUFFIXES)]
         if not paths:
             raise ValueError(f"root={root!r} holds no file ending in {', '.join(SUFFIXES)}")
         self.paths = np.array(paths)  # one block of memory, which workers share without copying
+        self.tolerate(max_bad_fraction)
 
     def __len__(self) -> int:
         return len(self.paths)
 
+    def sample_id(self, index: int) -> str:
+        return os.fsdecode(self.paths[index])
+
     def read(self, index: int) -> dict[str, Any]:
-        path = os.fsdecode(self.paths[index])
-        return {"sample_id": path, "image_path": path, "image_id": key_of(path)}
+        path = self.sample_id(index)
+        image = {"image_bytes": read_bytes(path)} if is_url(path) else {"image_path": path}
+        return {"sample_id": path, **image, "image_id": key_of(path)}

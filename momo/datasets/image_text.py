@@ -2,67 +2,82 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from momo.ops import key_of
 from momo.registry import DATASETS
 
-from .base import KeyedDataset, existing, pick
+from .base import KeyedDataset, checked_text, existing, pick
+from .broken import BrokenSample
+from .storage import is_url, read_bytes, resolve
+from .tables import Rows, find, open_table
 
 
 @DATASETS.register_module()
 class ImageText(KeyedDataset):
-    """Image-text pairs from a JSON list or JSON lines of {"image": ..., "caption": ...}.
+    """Image-text pairs from a manifest, or from any other table of images and captions.
 
-    Either may be a list: several captions of one image, as COCO has, or several pictures of one thing. One of each is
-    drawn when the sample is read.
+    A row's image is a reference (see momo/datasets/manifest.py) below `root`, or, as Hugging Face's `datasets` saves
+    images, a struct of bytes and path. Image and caption may each be a list: several captions of one image, as COCO
+    has, or several pictures of one thing. One of each is drawn when the sample is read.
 
     Args:
-        annotations: The .json or .jsonl file.
-        root: Folder that image paths start from.
+        annotations: Paths or glob patterns, local or of a URL, ending in .parquet, .arrow, .json (a list of rows),
+            .jsonl, .csv or .tsv (with a header); or a folder that `datasets` saved.
+        root: Folder or URL that references to images start from. None leads outside of it.
         pipeline: Transforms; usually LoadImage, image transforms, Tokenize.
-    Raises: FileNotFoundError if either is not there; ValueError naming file and row for a row of another form.
+        image: The column of images.
+        caption: The column of captions; None: 'captions', as manifests have it, or 'caption'.
+        max_bad_fraction: See BrokenSamples.
+        cache_dir: As TextCorpus has it.
+    Raises: FileNotFoundError if either is not there; ValueError naming the file if it cannot be read or lacks a column,
+        or if there is no row.
     """
 
-    def __init__(self, annotations: str, root: str, pipeline: Sequence[dict]) -> None:
+    def __init__(
+        self,
+        annotations: str | Sequence[str],
+        root: str,
+        pipeline: Sequence[dict],
+        image: str = "image",
+        caption: str | None = None,
+        max_bad_fraction: float = 0.01,
+        cache_dir: str | None = None,
+    ) -> None:
         super().__init__(pipeline)
-        path = existing(annotations, "annotations", 'a JSON list of {"image": path, "caption": text}')
-        self.root = existing(root, "root", "the images that the annotations name")
-        self.path, self.rows = path, _read_rows(path)
-        for number, row in enumerate(self.rows):
-            _check(row, path, number)
+        files = find(annotations, "annotations", "a table of images and captions")
+        self.root = root if is_url(root) else str(existing(root, "root", "the images that the annotations name"))
+        columns = {"image": [image], "caption": ["captions", "caption"] if caption is None else [caption]}
+        self.rows = Rows((path, open_table(path, columns, cache_dir)) for path in files)
+        if not len(self.rows):
+            raise ValueError(f"annotations={annotations!r} hold no row")
+        self.tolerate(max_bad_fraction)
 
     def __len__(self) -> int:
         return len(self.rows)
 
+    def sample_id(self, index: int) -> str:
+        return self.rows.name(index)
+
     def read(self, index: int) -> dict[str, Any]:
-        row = self.rows[index]
-        image = self.root / pick(row["image"])
+        text = checked_text(pick(self.rows.cell("caption", index)))
         return {
-            "sample_id": f"{self.path}:{index}",
-            "image_path": str(image),
-            "image_id": key_of(str(image)),
-            "text": pick(row["caption"]),
+            "sample_id": self.sample_id(index),
+            **self._image(pick(self.rows.cell("image", index)), index),
+            "text": text,
         }
 
-
-def _read_rows(path: Path) -> list[dict[str, Any]]:
-    try:
-        with path.open(encoding="utf-8") as file:
-            rows = [json.loads(line) for line in file if line.strip()] if path.suffix == ".jsonl" else json.load(file)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not valid JSON: {error}") from error
-    if not isinstance(rows, list) or not rows:
-        raise ValueError(f"{path} should hold a list of pairs, and at least one")
-    return rows
-
-
-def _check(row: Any, path: Path, number: int) -> None:
-    for name in ("image", "caption"):
-        value = row.get(name) if isinstance(row, dict) else None
-        values = value if isinstance(value, list) else [value]
-        if not values or not all(isinstance(item, str) for item in values):
-            raise ValueError(f"{path}, row {number}: {name!r} should be a string or a list of strings, got {value!r}")
+    def _image(self, image: Any, index: int) -> dict[str, Any]:
+        """Where the image lies, or its bytes; and its id, which is equal for rows with the same image."""
+        if isinstance(image, dict) and isinstance(image.get("bytes"), bytes):
+            return {"image_bytes": image["bytes"], "image_id": key_of(image.get("path") or self.sample_id(index))}
+        if isinstance(image, dict):
+            image = image.get("path")
+        if not isinstance(image, str):
+            raise BrokenSample("bad row", f"the image is {image!r}, not a string")
+        reference = resolve(self.root, image)
+        path, offset, size = reference
+        if size is None and not is_url(path):
+            return {"image_path": path, "image_id": key_of(path)}
+        return {"image_bytes": read_bytes(path, offset, size), "image_id": key_of(str(reference))}

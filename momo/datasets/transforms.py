@@ -19,7 +19,9 @@ Sample = dict[str, Any]
 
 @TRANSFORMS.register_module()
 class LoadImage:
-    """Read sample['image_path'] into sample['image']: RGB, uint8 (3, H, W), turned upright by its EXIF tag.
+    """Decode sample['image_bytes'], or the file sample['image_path'], into sample['image']: RGB, uint8 (3, H, W).
+
+    It is turned upright by its EXIF tag.
 
     16 bits are scaled to 8; of an animation the first picture is taken.
 
@@ -27,10 +29,12 @@ class LoadImage:
     """
 
     def __call__(self, sample: Sample) -> Sample:
-        path = sample["image_path"]
+        data = sample.pop("image_bytes", None)
+        path = sample["image_path"] if data is None else sample["sample_id"]
         try:
-            image = decode_image(read_file(str(path)), mode=ImageReadMode.RGB, apply_exif_orientation=True)
-        except RuntimeError as error:
+            encoded = read_file(str(path)) if data is None else torch.frombuffer(bytearray(data), dtype=torch.uint8)
+            image = decode_image(encoded, mode=ImageReadMode.RGB, apply_exif_orientation=True)
+        except (RuntimeError, ValueError) as error:
             raise ValueError(f"{path} cannot be read as an image: {error}") from error
         if image.ndim == 4:
             image = image[0]

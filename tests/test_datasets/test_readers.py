@@ -13,7 +13,7 @@ from helpers.data import write_images
 from PIL import Image
 from torchvision.io import write_jpeg, write_png
 
-from momo.datasets import ImageFolder, ImageText, LoadImage, SampleKey, TextCorpus, TextTable
+from momo.datasets import BrokenSample, ImageFolder, ImageText, LoadImage, SampleKey, TextCorpus, TextTable
 from momo.datasets.image_folder import SUFFIXES
 
 
@@ -89,12 +89,12 @@ def texts(dataset: TextCorpus) -> list[str]:
 
 
 def test_corpus_of_text_files(tmp_path: Path) -> None:
-    """Lines without content are no documents; the last line may lack its end; bytes that are no UTF-8 do not stop."""
+    """Lines without content are no documents; the last line may lack its end."""
     (tmp_path / "a.txt").write_bytes("erste Zeile\n\n   \nzweite – ü\r\nletzte".encode())
-    (tmp_path / "b.txt").write_bytes(b"caf\xe9\n")
+    (tmp_path / "b.txt").write_bytes(b"caf\xc3\xa9\n")
     (tmp_path / "empty.txt").write_bytes(b"")
     dataset = TextCorpus(str(tmp_path / "*.txt"), [])
-    assert texts(dataset) == ["erste Zeile", "zweite – ü", "letzte", "caf�"]
+    assert texts(dataset) == ["erste Zeile", "zweite – ü", "letzte", "café"]
     assert [dataset.read(index)["sample_id"] for index in (0, 3)] == [f"{tmp_path}/a.txt:0", f"{tmp_path}/b.txt:0"]
     assert texts(pickle.loads(pickle.dumps(dataset))) == texts(dataset)
 
@@ -113,11 +113,11 @@ def test_corpus_of_parquet_and_text_files_together(tmp_path: Path) -> None:
 
 
 def test_corpus_says_what_is_missing(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"files='/nowhere/\*.txt' does not exist; text or parquet files"):
+    with pytest.raises(FileNotFoundError, match=r"files='/nowhere/\*.txt' does not exist; text files or tables"):
         TextCorpus("/nowhere/*.txt", [])
-    (tmp_path / "a.json").write_text("{}")
-    with pytest.raises(ValueError, match=r"a.json: a corpus is made of .txt files"):
-        TextCorpus(str(tmp_path / "a.json"), [])
+    (tmp_path / "a.doc").write_text("{}")
+    with pytest.raises(ValueError, match=r"a.doc: a table ends in .arrow, .parquet"):
+        TextCorpus(str(tmp_path / "a.doc"), [])
     (tmp_path / "a.txt").write_text("\n\n")
     with pytest.raises(ValueError, match=r"files='.*a.txt' hold no document"):
         TextCorpus(str(tmp_path / "a.txt"), [])
@@ -151,25 +151,41 @@ def test_empty_lines_of_json_lines_are_no_pairs(tmp_path: Path) -> None:
     assert len(ImageText(str(tmp_path / "pairs.jsonl"), str(tmp_path), [])) == 1
 
 
+@pytest.mark.parametrize("name", ["pairs.json", "pairs.jsonl"])
 @pytest.mark.parametrize(
-    ("rows", "message"),
+    ("row", "message"),
     [
-        ([], "should hold a list of pairs, and at least one"),
-        ({"image": "a.png"}, "should hold a list of pairs"),
-        ([{"image": "a.png"}], "row 0: 'caption' should be a string or a list of strings, got None"),
-        ([{"image": "a.png", "caption": "x"}, {"image": 3, "caption": "x"}], "row 1: 'image' .* got 3"),
-        ([{"image": "a.png", "caption": []}], r"row 0: 'caption' .* got \[\]"),
-        ([{"image": "a.png", "caption": ["x", None]}], "row 0: 'caption'"),
-        (["a.png"], "row 0: 'image'"),
+        ({"image": "a.png"}, "the text is None, not a string"),
+        ({"image": 3, "caption": "x"}, "the image is None, not a string"),
+        ({"image": "", "caption": "x"}, "the reference to an image is empty"),
+        ({"image": "../a.png", "caption": "x"}, r"'../a.png' does not lie below"),
+        ({"image": "a.png", "caption": []}, "the text is None"),
+        ({"image": "a.png", "caption": [None]}, "the text is None"),
+        ({"image": "a.png", "caption": " \t"}, r"the text is ' \\t'"),
+        ({"image": "a.png", "caption": "a\0b"}, r"the text has a NUL in it: 'a\\x00b'"),
+        ({"image": "a.png", "caption": "\ud800"}, "the text is None"),
+        ("a.png", "the text is None"),
     ],
 )
-def test_pairs_of_another_form_are_named(tmp_path: Path, rows: object, message: str) -> None:
-    with pytest.raises(ValueError, match=rf"pairs.json,? .*{message}|pairs.json {message}"):
-        pairs(tmp_path / "pairs.json", rows)
+def test_rows_of_another_form_are_broken(tmp_path: Path, name: str, row: object, message: str) -> None:
+    dataset = pairs(tmp_path / name, [{"image": "good.png", "caption": "good"}, row])
+    with pytest.raises(BrokenSample, match=message):
+        dataset.read(1)
+    assert dataset.read(0)["text"] == "good"
+
+
+def test_tables_of_another_form_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.json"
+    with pytest.raises(ValueError, match=r"annotations='.*pairs.json' hold no row"):
+        pairs(path, [])
+    with pytest.raises(ValueError, match=r"pairs.json should hold a list of rows"):
+        pairs(path, {"image": "a.png"})
+    with pytest.raises(ValueError, match=r"pairs.json has no column 'captions' or 'caption'; it has \['image'\]"):
+        pairs(path, [{"image": "a.png"}])
 
 
 def test_pairs_say_what_is_missing(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"annotations='/nowhere.json' does not exist; a JSON list"):
+    with pytest.raises(FileNotFoundError, match=r"annotations='/nowhere.json' does not exist; a table of"):
         ImageText("/nowhere.json", str(tmp_path), [])
     path = tmp_path / "pairs.json"
     path.write_text('[{"image": "a.png", "caption": "x"}]')
