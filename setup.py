@@ -55,7 +55,11 @@ setup(
     packages=find_packages(include=["momo", "momo.*"]),
     include_package_data=True,
     install_requires=read_requirements("runtime"),
-    extras_require={"tests": read_requirements("tests"), "demo": read_requirements("optional")},
+    extras_require={
+        "tests": read_requirements("tests"),
+        "demo": read_requirements("optional"),
+        "benchmarks": read_requirements("benchmarks"),
+    },
     cmdclass={"build_py": BuildWithConfigs},
     zip_safe=False,
 )

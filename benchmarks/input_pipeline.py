@@ -31,7 +31,7 @@ from rich.console import Console
 from rich.table import Table
 from timing import Rate, interleaved
 
-from momo.datasets import ImageFolder, ImageText, PackedCollate, SampleKey, TextCorpus, Tokenize, build_loader
+from momo.datasets import ImageFolder, PackedCollate, SampleKey, TextCorpus, Tokenize, build_loader
 
 SIZES = ((500, 375), (1024, 768))
 CROP = dict(type="torchvision/RandomResizedCrop", size=224, scale=(0.2, 1.0), interpolation="bicubic", antialias=True)
@@ -50,7 +50,8 @@ def images(folder: Path, rounds: int, count: int) -> dict[str, Rate]:
                 "mmpretrain": _mmpretrain_images(root, augment),
                 "torchvision on PIL": _torchvision_images(root, augment),
             }
-            title = f"{width}x{height}{' + RandAugment' if augment else ''}"
+            mean = np.mean([path.stat().st_size for path in root.iterdir()]) / 1024
+            title = f"{width}x{height} of {mean:.0f} KB{' + RandAugment' if augment else ''}"
             rates |= {f"{title} | {name}": rate for name, rate in interleaved(cases, rounds).items()}
     return rates
 
@@ -71,6 +72,7 @@ def _momo_images(root: Path, augment: bool) -> Callable[[], int]:
 def _mmpretrain_images(root: Path, augment: bool) -> Callable[[], int]:
     import mmpretrain.datasets  # noqa: F401
     from mmcv.transforms import Compose
+
     randaugment = dict(
         type="mmpretrain.RandAugment", policies="timm_increasing", num_policies=2, magnitude_level=9, total_level=31
     )
@@ -175,9 +177,7 @@ def pairs(folder: Path, rounds: int, count: int, workers: list[int]) -> dict[str
 
 def _momo_pairs(data: dict[str, Path], tokenizer: str, workers: int, count: int) -> Callable[[], int]:
     pipeline = [dict(type="LoadImage"), CROP, dict(type="Tokenize", tokenizer=tokenizer, max_len=64)]
-    dataset = dict(
-        type="ImageText", annotations=str(data["pairs"]), root=str(data["images"]), pipeline=pipeline
-    )
+    dataset = dict(type="ImageText", annotations=str(data["pairs"]), root=str(data["images"]), pipeline=pipeline)
 
     def run() -> int:
         loader = build_loader(dict(dataset=dataset, batch_size=BATCH, num_workers=workers), None, seed=0)
@@ -241,11 +241,12 @@ def resume(folder: Path) -> dict[str, float]:
 
 
 def show(console: Console, title: str, rates: dict[str, Rate]) -> None:
-    table = Table("case", "per core /s", "wall /s", "to the first", title=title)
+    """A table; its last column tells how many times as fast per core the first case of a group is."""
+    table = Table("case", "per core /s", "wall /s", "times as fast", title=title)
     first: dict[str, float] = {}
     for name, rate in rates.items():
         group = name.partition(" | ")[0]
-        ratio = rate.per_core / first.setdefault(group, rate.per_core)
+        ratio = first.setdefault(group, rate.per_core) / rate.per_core
         table.add_row(name, f"{rate.per_core:,.0f}", f"{rate.wall:,.0f}", f"{ratio:.2f}")
     console.print(table)
 

@@ -79,8 +79,9 @@ def _one_process(folder: Path, rank: int, batch: int, in_pieces: bool, barrier, 
     before = _own_memory()
     index = open_index(folder)
     sampler = sampler_of(index, batch // RANKS_OF_A_NODE, in_pieces, rank=rank, world_size=RANKS_OF_A_NODE)
-    for _, keys in zip(range(200), sampler, strict=False):
-        rows = [key.index for key in keys]
+    batches = iter(sampler)  # holds the epoch's order
+    for _ in range(200):
+        rows = [key.index for key in next(batches)]
         index["starts"][rows], index["sizes"][rows]
     barrier.wait()  # shared pages are counted while all hold them
     results.put(_own_memory() - before + _mapped(folder))

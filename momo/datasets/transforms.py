@@ -90,7 +90,9 @@ def _register_vision(name: str, base: type[_Vision] = _Vision) -> None:
         "__doc__": f"torchvision.transforms.v2.{name}.",
         "__signature__": inspect.signature(transform),  # the check of configs compares keys with it
     }
-    TRANSFORMS.register_module(name=f"torchvision/{name}", module=type(name, (base,), members))
+    # Workers that are started afresh get transforms by name, so the class has to be found here.
+    globals()[name] = type(name, (base,), members)
+    TRANSFORMS.register_module(name=f"torchvision/{name}", module=globals()[name])
 
 
 for _name in ("CenterCrop", "RandomCrop", "RandomHorizontalFlip", "Resize"):
