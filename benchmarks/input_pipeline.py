@@ -36,7 +36,7 @@ from momo.datasets import ImageFolder, PackedCollate, SampleKey, TextCorpus, Tok
 SIZES = ((500, 375), (1024, 768))
 CROP = dict(type="torchvision/RandomResizedCrop", size=224, scale=(0.2, 1.0), interpolation="bicubic", antialias=True)
 AUGMENT = dict(type="torchvision/RandAugment", num_ops=2, magnitude=9)
-BATCH = 32
+BATCH, EPOCHS = 32, 8
 
 
 def images(folder: Path, rounds: int, count: int) -> dict[str, Rate]:
@@ -161,10 +161,11 @@ def _padded(tokenizer, lines: list[str]) -> int:
 
 
 def pairs(folder: Path, rounds: int, count: int, workers: list[int]) -> dict[str, Rate]:
-    """Pairs to batches through whole loaders, starting the workers included, by their number."""
+    """Pairs to batches through whole loaders, starting the workers included, by their number; eight epochs a run."""
     tokenizer, size = write_tokenizer(folder / "tokenizer"), SIZES[0]
     count = 4 * max(count, BATCH)
     data = write_pairs(folder / "pairs", size, count)
+    count *= EPOCHS
     cases = {}
     for number in workers:
         cases[f"{number} workers | MoMo"] = _momo_pairs(data, tokenizer, number, count)
@@ -200,8 +201,8 @@ def _webdataset_pairs(data: dict[str, Path], tokenizer: str, workers: int, count
     def words(text: str) -> torch.Tensor:
         return encode(text, padding="max_length", truncation=True, max_length=64, return_tensors="pt").input_ids[0]
 
-    # One tar a worker, as each of them reads tars of its own.
-    urls = [str(data["tar"])] * max(workers, 1)
+    # The same tar again and again: each worker reads tars of its own.
+    urls = [str(data["tar"])] * (EPOCHS * max(workers, 1))
     share = count // BATCH // max(workers, 1)
 
     def run() -> int:

@@ -18,8 +18,8 @@ from momo.ops import keyed_generator
 def photo(width: int, height: int, number: int, quality: int = 90) -> bytes:
     """A JPEG with a photograph's statistics: amplitude that falls with frequency, and shapes with edges.
 
-    About 58 KB at 500x375 and 185 KB at 1024x768; the photographs that scikit-learn and matplotlib carry have 34 to 66 and
-    80 to 207 KB at these sizes and this quality.
+    About 58 KB at 500x375 and 185 KB at 1024x768; the photographs that scikit-learn and matplotlib carry have 34 to 66
+    and 80 to 207 KB at these sizes and this quality.
     """
     rng = keyed_generator("photo", width, height, number)
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)

@@ -36,4 +36,7 @@ def interleaved(cases: Mapping[str, Callable[[], int]], rounds: int) -> dict[str
             spent = _processor_time() - processor, time.perf_counter() - wall
             if number:
                 seconds[name].append((spent[0] / items, spent[1] / items))
-    return {name: Rate(*(1 / statistics.median(column) for column in zip(*rows))) for name, rows in seconds.items()}
+    medians = {
+        name: [statistics.median(column) for column in zip(*rows, strict=True)] for name, rows in seconds.items()
+    }
+    return {name: Rate(1 / processor, 1 / wall) for name, (processor, wall) in medians.items()}

@@ -66,7 +66,7 @@ def _sampler(dataset: Dataset, batch_size: int | None, max_tokens: int | None, t
         raise ValueError(f"max_tokens={max_tokens} is for training; evaluation takes batch_size")
     if getattr(dataset, "lengths", None) is None:
         raise ValueError(
-            f"max_tokens={max_tokens} needs to know the lengths of texts beforehand, and {type(dataset).__name__} has no "
-            "`lengths`: use token files, which have, or batch_size"
+            f"max_tokens={max_tokens} needs to know the lengths of texts beforehand, and {type(dataset).__name__} has "
+            "no `lengths`: use token files, which have, or batch_size"
         )
     return dict(type="TokenBatchSampler", lengths=dataset.lengths, max_tokens=max_tokens)

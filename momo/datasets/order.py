@@ -1,8 +1,9 @@
 """In which order an epoch visits the samples: functions of (seed, epoch) that can be entered at any step.
 
-Two orders. `FullOrder` shuffles single samples, for data where a read costs the same wherever it lands. `PiecewiseOrder`
-is for data that lie in shards: it reads pieces of neighbouring samples and mixes many of them. Both answer the same
-question, which samples stand at places first to last of a global batch, and neither knows of ranks or workers.
+Two orders. `FullOrder` shuffles single samples, for data where a read costs the same wherever it lands.
+`PiecewiseOrder` is for data that lie in shards: it reads pieces of neighbouring samples and mixes many of them. Both
+answer the same question, which samples stand at places first to last of a global batch, and neither knows of ranks or
+workers.
 """
 
 from __future__ import annotations
@@ -48,9 +49,9 @@ class PiecewiseOrder:
     """A shuffle of pieces, then of samples, that leaves reads large and whole.
 
     1. All pieces, in the order permutation(seed, epoch), lie back to back on one line of samples.
-    2. The line is cut into L lanes, and each lane into T streams, one a turn. A step belongs to the turn step mod T, and
-       takes an equal share of each lane's stream of that turn, lane after lane. L is the largest power of two, up to
-       64, that divides the global batch; T is 8.
+    2. The line is cut into L lanes, and each lane into T streams, one a turn. A step belongs to the turn step mod T,
+       and takes an equal share of each lane's stream of that turn, lane after lane. L is the largest power of two, up
+       to 64, that divides the global batch; T is 8.
     3. A stream is read through windows of at least 512 of its samples (four pieces and more), shuffled by
        permutation(seed, epoch, stream, window).
 

@@ -64,8 +64,8 @@ class _Vision:
 
 
 class _ResizedCrop(_Vision):
-    """The same pixels in less time: what is left out is torchvision's search for other kinds of input, and the crop keeps
-    the decoder's order of bytes (height, width, channel), in which the resize is fast."""
+    """The same pixels in less time: torchvision's search for other kinds of input is left out, and the crop keeps the
+    decoder's order of bytes (height, width, channel), in which resizing and copying are fast."""
 
     def apply(self, image: Tensor) -> Tensor:
         box = self.transform.make_params([image])
