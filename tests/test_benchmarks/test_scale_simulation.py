@@ -17,13 +17,13 @@ MB = simulation.MB
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
     folder = tmp_path_factory.mktemp("index")
-    simulation.write_index(folder, pairs=48_000, shards=40)
+    simulation.write_index(folder, pairs=24_000, shards=40)
     return simulation.open_index(folder)
 
 
 def test_index_tells_where_samples_lie(index: dict[str, np.ndarray]) -> None:
     chunks, sizes, starts = index["chunks"], index["sizes"], index["starts"]
-    assert chunks[0] == 0 and chunks[-1] == len(sizes) == 48_000 and len(chunks) == 41
+    assert chunks[0] == 0 and chunks[-1] == len(sizes) == 24_000 and len(chunks) == 41
     for first, last in zip(chunks[:-1], chunks[1:], strict=True):
         assert starts[first] == 0
         assert np.array_equal(starts[first + 1 : last], np.cumsum(sizes[first : last - 1], dtype=np.int64))
@@ -31,7 +31,7 @@ def test_index_tells_where_samples_lie(index: dict[str, np.ndarray]) -> None:
 
 @pytest.mark.parametrize("in_pieces", [True, False])
 def test_blocks_of_a_byte_are_read_without_waste(index: dict[str, np.ndarray], in_pieces: bool) -> None:
-    small = {**index, "sizes": np.full_like(index["sizes"], 3), "starts": 3 * np.arange(48_000)}
+    small = {**index, "sizes": np.full_like(index["sizes"], 3), "starts": 3 * np.arange(24_000)}
     assert simulation.amplification(small, BATCH, in_pieces, ranks=8, workers=2, block=1, cache=100) == 1
 
 
@@ -45,4 +45,5 @@ def test_pieces_spare_reads_and_a_full_permutation_mixes_more(index: dict[str, n
     assert pieces["visited once"] == full["visited once"] == 1
     assert abs(full["rank correlation"]) < 0.02 and full["jump"] == pytest.approx(1, abs=0.05)
     assert full["neighbours meet after"] == pytest.approx(1 - 0.5**0.5, abs=0.02)
-    assert pieces["neighbours meet after"] < 0.2 and pieces["distinct shards"] > 20
+    assert pieces["neighbours in one batch"] > full["neighbours in one batch"]
+    assert 20 < pieces["distinct shards"] <= full["distinct shards"]
