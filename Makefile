@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/.installed
-SOURCES := momo tools configs tests $(wildcard projects) setup.py
+SOURCES := momo tools configs tests benchmarks $(wildcard projects) setup.py
 
 .PHONY: demo study-table4 test test-all lint format clean
 
@@ -33,7 +33,7 @@ format: $(INSTALLED)
 
 # Leaves .venv, data and work_dirs.
 clean:
-	rm -rf build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf build dist *.egg-info .pytest_cache .hypothesis .ruff_cache
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 $(INSTALLED): setup.py $(wildcard requirements/*.txt)

@@ -9,7 +9,7 @@ from .image_text import ImageText
 from .karpathy import KarpathyCaptions, KarpathyImages
 from .keys import SampleKey
 from .loader import build_loader
-from .samplers import EvalBatchSampler, GlobalBatchSampler
+from .samplers import EvalBatchSampler, GlobalBatchSampler, TokenBatchSampler
 from .text_corpus import TextCorpus
 from .text_table import TextTable
 from .token_corpus import TokenCorpus
@@ -34,6 +34,7 @@ __all__ = [
     "SampleKey",
     "TextCorpus",
     "TextTable",
+    "TokenBatchSampler",
     "TokenCorpus",
     "Tokenize",
     "TokenizePair",

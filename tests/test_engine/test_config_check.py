@@ -191,6 +191,11 @@ def test_loaders_of_several_modalities():
         check_config(loaders(train_dataloader__loaders__image__dataset__rot=1))
     with pytest.raises(ConfigError, match="loaders.text: needs 'dataset'"):
         check_config(loaders(train_dataloader__loaders__text__dataset=...))
+    check_config(loaders(train_dataloader__loaders__text__max_tokens=4096, train_dataloader__batch_size=None))
+    with pytest.raises(ConfigError, match="loaders.text: needs 'batch_size' or 'max_tokens'"):
+        check_config(loaders(train_dataloader__batch_size=...))
+    with pytest.raises(ConfigError, match="loaders.text.max_token: .* did you mean 'max_tokens'"):
+        check_config(loaders(train_dataloader__loaders__text__max_token=4096))
     with pytest.raises(ConfigError, match="loaders.text.sampler: .*takes no 'sampler'"):
         check_config(loaders(train_dataloader__loaders__text__sampler=dict(type="DefaultSampler")))
 

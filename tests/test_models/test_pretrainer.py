@@ -81,6 +81,19 @@ def test_texts_of_one_piece_hide_nothing() -> None:
     assert losses["text/mlm_loss_words"].item() == 0
 
 
+def test_captions_of_one_piece_are_finite() -> None:
+    model = tiny_pretrainer(STAGES[3])
+    samples = tiny_samples("image_text", 3)
+    for sample in samples:
+        sample["words"] = sample["words"][:1]
+    batch = PackedCollate(model.planners("image_text"))(samples)
+    losses = model(preprocessed(model, {"image_text": batch}))
+    sum(value for name, value in losses.items() if "loss" in name).backward()
+    assert losses["image_text/cmm_loss_words"].item() == 0
+    assert all(torch.isfinite(value) for value in losses.values())
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+
+
 def test_batches_of_one_are_finite() -> None:
     model = tiny_pretrainer("all")
     losses = model(preprocessed(model, {name: tiny_batch(model, name, 1) for name in model.modalities}))

@@ -67,7 +67,7 @@ DATALOADER = merged(
 )
 # momo.datasets.build_loader, which makes the sampler and the collate function itself.
 MODALITY_LOADER = without(
-    merged(accepted_parameters(DataLoader)),
+    merged(accepted_parameters(DataLoader), fields(max_tokens=int)),
     *("shuffle", "sampler", "batch_sampler", "drop_last", "collate_fn", "worker_init_fn", "generator"),
 )
 SHARED_LOADER = merged(fields(loaders=dict, primary=str), without(MODALITY_LOADER, "dataset"))

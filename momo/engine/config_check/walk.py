@@ -145,9 +145,9 @@ class ConfigWalk:
             where = f"{path}.loaders.{name}"
             self.keys(where, own, schema.MODALITY_LOADER, "a loader of one modality")
             if isinstance(own, Mapping):
-                for key in ("dataset", "batch_size"):
-                    if key not in own and key not in cfg:
-                        self.report(where, f"needs '{key}'")
+                for keys in (("dataset",), ("batch_size", "max_tokens")):
+                    if not any(key in own or key in cfg for key in keys):
+                        self.report(where, f"needs {' or '.join(map(repr, keys))}")
                 self.arguments(where, own, "DATASETS")
 
     def misspelt_type(self, path: str, value: Mapping) -> None:
