@@ -107,6 +107,18 @@ class TokenCorpus(KeyedDataset):
     def __len__(self) -> int:
         return self.ends[-1]
 
+    @property
+    def lengths(self) -> np.ndarray:
+        """Word pieces of each sample, (N,) int32, which batches by token budget go by."""
+        found = []
+        for corpus, ends in zip(self.corpora, self.sample_ends, strict=True):
+            documents = np.diff(corpus.bounds)
+            lengths = np.full(ends[-1], self.max_len, dtype=np.int32)
+            last = np.minimum(documents, self.max_len) if self.whole else (documents - 1) % self.max_len + 1
+            lengths[ends - 1] = last  # of each document, whose other samples are as long as can be
+            found.append(lengths)
+        return np.concatenate(found)
+
     def read(self, index: int) -> dict[str, Any]:
         place = bisect_right(self.ends, index)
         corpus, ends = self.corpora[place], self.sample_ends[place]

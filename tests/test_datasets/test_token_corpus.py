@@ -139,6 +139,27 @@ def test_what_is_no_text_is_left_out_and_counted(tmp_path: Path, tokenizer: str)
     assert [count["broken"] for count in counts] == [4, 4, 2]  # a blank line is no document at all
 
 
+@pytest.mark.parametrize("samples", ["pieces", "documents"])
+@pytest.mark.parametrize("max_len", [1, 4, 1000])
+def test_lengths_are_known_beforehand(
+    tmp_path: Path, files: list[str], tokenizer: str, samples: str, max_len: int
+) -> None:
+    corpus = str(make_corpus(files, tokenizer, tmp_path / "tokens"))
+    dataset = TokenCorpus([corpus, corpus], tokenizer, max_len=max_len, samples=samples)
+    assert dataset.lengths.tolist() == [len(dataset[index]["words"]) for index in range(len(dataset))]
+
+
+def test_batches_by_token_budget(tmp_path: Path, files: list[str], tokenizer: str) -> None:
+    corpus = str(make_corpus(files, tokenizer, tmp_path / "tokens"))
+    loader = build_loader(
+        dict(dataset=dict(type="TokenCorpus", folders=corpus, tokenizer=tokenizer, max_len=8), max_tokens=64),
+        None,
+        seed=0,
+    )
+    counts = [len(batch["words"]) for batch, _ in zip(loader, range(2 * len(loader)), strict=False)]
+    assert max(counts) <= 64 and min(counts) > 64 - 2 * 8
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_loader_packs_the_same_batches(tmp_path: Path, files: list[str], tokenizer: str, workers: int) -> None:
     corpus = make_corpus(files, tokenizer, tmp_path / "tokens")
