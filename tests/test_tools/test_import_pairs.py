@@ -20,9 +20,10 @@ sys.path.insert(0, str(ROOT / "tools" / "dataset"))
 
 import import_pairs  # noqa: E402
 from importers.common import flickr_id  # noqa: E402
-from importers.steps import look_at, read_bytes, tar_samples  # noqa: E402
+from importers.steps import look_at, tar_samples  # noqa: E402
 
 from momo.datasets.manifest import MANIFEST_SCHEMA, parse_reference  # noqa: E402
+from momo.datasets.storage import read_bytes, resolve  # noqa: E402
 
 
 def picture(width: int, height: int, kind: str = "JPEG") -> bytes:
@@ -309,7 +310,7 @@ def test_own_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (row,) = run(monkeypatch, "table", table, "--images", tmp_path / "images", *columns, "--out", out)
     assert (row["captions"], row["id"], row["source"]) == (["red, and blue", "again"], "k1", "mine")
     assert problems(out) == [
-        ["../b.png", "k2", "lies outside the folder of images"],
+        ["../b.png", "k2", f"'../b.png' does not lie below '{tmp_path / 'images'}'"],
         ["sub/c.png", "k3", "empty"],
         ["d.png", "k4", "no caption"],
     ]
@@ -367,10 +368,10 @@ def test_img2dataset_tars(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     ]
     reference = parse_reference(rows[0]["image"])
     assert reference.path == "cc3m/00000.tar" and rows[0]["sha256"] == hashlib.sha256(data).hexdigest()
-    assert read_bytes(str(tmp_path / "data"), reference) == data
-    assert read_bytes(f"file://{tmp_path}/data", reference) == data
+    assert read_bytes(*resolve(str(tmp_path / "data"), str(reference))) == data
+    assert read_bytes(*resolve(f"file://{tmp_path}/data", str(reference))) == data
     with pytest.raises(OSError, match="nowhere"):
-        read_bytes(str(tmp_path), parse_reference("nowhere.tar#1+2"))
+        read_bytes(*resolve(str(tmp_path), "nowhere.tar#1+2"))
     found = problems(out)
     assert [line[1:] for line in found] == [
         ["000000003", "no caption"],

@@ -95,10 +95,10 @@ def test_a_failure_is_named_and_the_others_go_on(tmp_path: Path) -> None:
 def test_a_url_is_an_input_too(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("word", encoding="utf-8")
-    before = engine._fingerprint(f"file://{path}")
-    assert before[0] == 4 and before == engine._fingerprint(f"file://{path}")
+    before = engine.fingerprint(f"file://{path}")
+    assert before == engine.fingerprint(f"file://{path}")
     os.utime(path, (1, 1))
-    assert engine._fingerprint(f"file://{path}") != before
+    assert engine.fingerprint(f"file://{path}") != before
 
 
 @pytest.mark.dist

@@ -25,14 +25,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow.parquet
 import torch
-from importers.steps import read_bytes
 from rich.progress import track
 from rich.table import Table
 from shards import CONSOLE, Shard, add_engine_options, exit_if_failed, run_shards, show, total
-from torchvision.io import ImageReadMode, decode_image
 
-from momo.datasets.manifest import MANIFEST_SCHEMA, parse_reference
+from momo.datasets.decode import decode_rgb
+from momo.datasets.manifest import MANIFEST_SCHEMA
 from momo.datasets.perceptual_hash import FLAT, near_pairs, perceptual_hash
+from momo.datasets.storage import read_bytes, resolve
 
 ROWS = 10_000  # of a shard
 COMPARED = 500_000  # hashes at a time
@@ -139,12 +139,11 @@ def hash_images(shard: Shard, temporary: Path) -> dict[str, Any]:
     hashes = np.full(len(images), FLAT, np.uint64)
     for number, image in enumerate(images):
         try:
-            data = torch.frombuffer(bytearray(read_bytes(root, parse_reference(image))), dtype=torch.uint8)
-            pixels = decode_image(data, ImageReadMode.RGB, apply_exif_orientation=True)
-        except (OSError, RuntimeError, ValueError):  # a missing or broken file; pre-training skips it too
+            pixels = decode_rgb(bytearray(read_bytes(*resolve(root, image))))
+        except (OSError, ValueError):  # a missing or broken file; pre-training skips it too
             failed += 1
             continue
-        hashes[number] = perceptual_hash(pixels[0] if pixels.ndim == 4 else pixels)
+        hashes[number] = perceptual_hash(pixels)
     with temporary.open("wb") as file:
         np.save(file, hashes)
     return {"images": len(images), "failed": failed}

@@ -23,10 +23,11 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import fsspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+
+from momo.datasets.storage import fingerprint
 
 CONSOLE = Console()
 
@@ -126,19 +127,10 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, help="processes of the local engine (default: one a core)")
 
 
-def _fingerprint(path: str) -> list[Any]:
-    if "://" in path:
-        filesystem, name = fsspec.core.url_to_fs(path)
-        info = filesystem.info(name)
-        return [info["size"], str(next((info[key] for key in ("mtime", "LastModified", "ETag") if key in info), ""))]
-    status = os.stat(path)
-    return [status.st_size, status.st_mtime_ns]
-
-
 def _stamp(step: Step, shard: Shard) -> dict[str, Any]:
     settings = json.dumps([step.__name__, shard.settings], sort_keys=True)
     return {
-        "inputs": {path: _fingerprint(path) for path in shard.inputs},
+        "inputs": {path: fingerprint(path) for path in shard.inputs},
         "settings": hashlib.sha256(settings.encode()).hexdigest(),
     }
 

@@ -19,7 +19,9 @@ import pyarrow.parquet
 from PIL import Image
 from shards import Shard
 
+from momo.datasets.broken import BrokenSample
 from momo.datasets.manifest import MANIFEST_SCHEMA, ImageReference
+from momo.datasets.storage import below, read_bytes
 
 from . import FORMATS
 from .common import Pair, clean, names
@@ -62,31 +64,19 @@ def read_pairs(shard: Shard, temporary: Path) -> dict[str, Any]:
 def read_row(pair: Pair, settings: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     """A row of a part, and the image's bytes."""
     row = {"captions": pair.captions, "source": settings["source"], "id": pair.id}
-    path = PurePosixPath(pair.image)
-    row["image"] = str(PurePosixPath(settings["prefix"], path))
-    if path.is_absolute() or ".." in path.parts:
-        return {**row, "problem": "lies outside the folder of images"}, b""
+    row["image"] = str(PurePosixPath(settings["prefix"], pair.image))
     if settings["captioned"] and not pair.captions:
         return {**row, "problem": "no caption"}, b""
     try:
-        reference = str(ImageReference(row["image"]))
-        data = read_bytes(settings["root"], ImageReference(row["image"]))
+        reference = ImageReference(row["image"])
+        data = read_bytes(below(settings["root"], reference.path))
+    except BrokenSample as error:
+        return {**row, "problem": str(error)}, b""
     except FileNotFoundError:
         return {**row, "problem": "missing"}, b""
     except (OSError, ValueError) as error:
         return {**row, "problem": f"cannot be read: {error}"}, b""
-    return {**row, "image": reference, **look_at(data)}, data
-
-
-def read_bytes(root: str, reference: ImageReference) -> bytes:
-    """The bytes that a manifest's row refers to.
-
-    Raises: OSError if they cannot be read.
-    """
-    path = f"{root.rstrip('/')}/{reference.path}"
-    with fsspec.open(path, "rb") if "://" in path else open(path, "rb") as file:
-        file.seek(reference.offset)
-        return file.read() if reference.size is None else file.read(reference.size)
+    return {**row, "image": str(reference), **look_at(data)}, data
 
 
 def look_at(data: bytes) -> dict[str, Any]:
