@@ -61,8 +61,8 @@ class PiecewiseOrder:
     With other numbers the order is the same and pieces are read by several: by W / gcd(W, T) workers, and by two
     processes where a lane is shared.
 
-    What it is not: a uniform shuffle. Samples of one piece come within a window of each other, T x 512 / share steps at
-    most, and a batch holds samples of about four pieces a lane, where a full shuffle holds one of each.
+    What it is not: a uniform shuffle. Samples of one piece come within two windows of each other, 2 x T x 512 / share
+    steps, and a batch holds samples of about four pieces a lane, where a full shuffle holds one of each.
     benchmarks/scale_simulation.py measures both. Memory is 16 bytes a piece; entering anywhere costs a permutation of
     the pieces, and a batch one of a window for each lane.
 
