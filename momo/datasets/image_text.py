@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -64,14 +65,16 @@ class ImageText(KeyedDataset):
         text = checked_text(pick(self.rows.cell("caption", index)))
         return {
             "sample_id": self.sample_id(index),
-            **self._image(pick(self.rows.cell("image", index)), index),
+            **self._image(pick(self.rows.cell("image", index))),
             "text": text,
         }
 
-    def _image(self, image: Any, index: int) -> dict[str, Any]:
+    def _image(self, image: Any) -> dict[str, Any]:
         """Where the image lies, or its bytes; and its id, which is equal for rows with the same image."""
         if isinstance(image, dict) and isinstance(image.get("bytes"), bytes):
-            return {"image_bytes": image["bytes"], "image_id": key_of(image.get("path") or self.sample_id(index))}
+            # By content: the path beside it is often the same for all rows.
+            digest = hashlib.blake2b(image["bytes"], digest_size=8).hexdigest()
+            return {"image_bytes": image["bytes"], "image_id": key_of(digest)}
         if isinstance(image, dict):
             image = image.get("path")
         if not isinstance(image, str):

@@ -142,7 +142,12 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("paths", nargs="+", metavar="PATH", help="data to examine")
     parser.add_argument("--against", nargs="+", default=[], metavar="PATH", help="sets that it must not overlap")
-    parser.add_argument("--samples", type=int, default=20_000, help="samples to look at, 0 for all (default: 20,000)")
+    parser.add_argument(
+        "--samples",
+        type=int,
+        default=20_000,
+        help="0 for all, a GB a million (default: 20,000)",
+    )
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: one a core)")
     parser.add_argument("--out", type=Path, default=Path("work_dirs/doctor"), help="folder of the report")
     data = parser.add_argument_group("how data are named")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -71,18 +73,31 @@ def measure(source: Source, cfg: Config, tokenizer: str | None, workers: int, se
     pipeline = training_pipeline(cfg, source.modality, tokenizer)
     batch = min(64, len(source.dataset))
     dataset = {**source.cfg, "pipeline": pipeline, "max_bad_fraction": 1.0}
-    MMLogger.get_current_instance().setLevel(logging.CRITICAL)  # broken samples are on the page, by reason
-    batches = iter(build_loader(dict(dataset=dataset, batch_size=batch, num_workers=workers), None, seed=0))
+    loader = build_loader(dict(dataset=dataset, batch_size=batch, num_workers=workers), None, seed=0)
     words: list[int] = []
-    for _ in range(2 * max(workers, 1)):  # what workers had ready before the clock ran
-        next(batches)
-    count, started = 0, time.perf_counter()
-    while time.perf_counter() - started < seconds:
-        loaded = next(batches)
-        count += len(loaded["keys"])
-        words += loaded["word_counts"].tolist() if "word_counts" in loaded else []
-    rate = count / (time.perf_counter() - started)
+    with _unlogged():
+        batches = iter(loader)
+        for _ in range(2 * max(workers, 1)):  # what workers had ready before the clock ran
+            next(batches)
+        count, started = 0, time.perf_counter()
+        while time.perf_counter() - started < seconds:
+            loaded = next(batches)
+            count += len(loaded["keys"])
+            words += loaded["word_counts"].tolist() if "word_counts" in loaded else []
+        rate = count / (time.perf_counter() - started)
     return Throughput(rate, workers, float(np.mean(words)) if words else None, [step["type"] for step in pipeline])
+
+
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    """Broken samples are on the page, by reason; they need not be in a log too."""
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def training_pipeline(cfg: Config, modality: str, tokenizer: str | None) -> list[dict[str, Any]]:
