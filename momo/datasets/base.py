@@ -64,14 +64,12 @@ class KeyedDataset(Dataset):
 
     def _load(self, index: int, key: int) -> dict[str, Any] | None:
         """A transformed sample; None, and counted, if it is broken and that is tolerated."""
-        raw: dict[str, Any] = {}
         sample: dict[str, Any] = {}
         if self.broken is not None:
             self.broken.count_read()
         try:
             with torch_seeded(key):
-                raw = self.read(index)
-                sample = {**raw, "key": key}
+                sample = {**self.read(index), "key": key}
                 for transform in self.pipeline:
                     sample = transform(sample)
             return sample
@@ -81,22 +79,8 @@ class KeyedDataset(Dataset):
             if self.broken is None or own:
                 raise
             name, message = self.sample_id(index), str(error)
-            try:
-                reason = why_broken(error, _image_head(raw))
-            except OSError as first:  # a decoder may say no more than that it failed
-                reason = why_broken(first, None)
-            self.broken.count(index, reason, message if name in message else f"{name}: {message}")
+            self.broken.count(index, why_broken(error), message if name in message else f"{name}: {message}")
             return None
-
-
-def _image_head(sample: dict[str, Any]) -> bytes | None:
-    """What the sample's image begins with, None if it has none."""
-    if "image_bytes" in sample:
-        return bytes(sample["image_bytes"][:16])
-    if "image_path" not in sample:
-        return None
-    with open(sample["image_path"], "rb") as file:
-        return file.read(16)
 
 
 def existing(path: str | Path, key: str, what: str) -> Path:

@@ -108,20 +108,8 @@ def _worker() -> int:
     return 0 if info is None else 1 + info.id % (_WORKERS - 1)
 
 
-def why_broken(error: Exception, data: bytes | None) -> str:
-    """The reason for an error while reading; `data` is what the image begins with, None if there is none."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, BrokenSample):
-            return cause.reason
-        for kind, reason in _REASON_OF.items():
-            if isinstance(cause, kind):
-                return reason
-        cause = cause.__cause__
-    if data is None:
-        return "unreadable"
-    return "empty" if not data else "truncated" if _is_image(data) else "not an image"
-
-
-def _is_image(head: bytes) -> bool:
-    return head.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"RIFF")) or head[4:8] == b"ftyp"
+def why_broken(error: Exception) -> str:
+    """The reason, one of REASONS, for an error while reading."""
+    if isinstance(error, BrokenSample):
+        return error.reason
+    return next((reason for kind, reason in _REASON_OF.items() if isinstance(error, kind)), "unreadable")

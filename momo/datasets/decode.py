@@ -12,6 +12,8 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torchvision.io import ImageReadMode, decode_jpeg
 
+from .broken import BrokenSample
+
 MAX_PIXELS = 1024**3 // 12  # Pillow's limit: 89 million, 256 MB in RGB
 # How files of each kind begin; the name of a file says nothing.
 MAGIC = {"JPEG": (b"\xff\xd8\xff",), "PNG": (b"\x89PNG\r\n\x1a\n",), "GIF": (b"GIF87a", b"GIF89a"), "WEBP": (b"RIFF",)}
@@ -30,30 +32,35 @@ def decode_rgb(data: bytearray, max_pixels: int = MAX_PIXELS) -> Tensor:
     It is turned upright by its EXIF tag; of 16 bits the upper 8 are kept; transparent parts show white; of an animation
     the first picture is taken. JPEG goes through torchvision, which is fast, everything else through Pillow.
 
-    Raises: ValueError for bytes of another kind, for more than `max_pixels`, and for what cannot be decoded.
+    Raises: BrokenSample for bytes of another kind, for more than `max_pixels`, and for what cannot be decoded.
     """
     kind = image_kind(data)
     try:
         if kind == "JPEG":
-            _check_pixels(*jpeg_size(data), max_pixels)
+            _check_pixels(kind, *jpeg_size(data), max_pixels)
             encoded = torch.frombuffer(data, dtype=torch.uint8)
             return decode_jpeg(encoded, mode=ImageReadMode.RGB, apply_exif_orientation=True)
         with Image.open(io.BytesIO(data), formats=[kind]) as image:
-            _check_pixels(*image.size, max_pixels)
+            _check_pixels(kind, *image.size, max_pixels)
             return torch.from_numpy(_to_rgb(image)).permute(2, 0, 1)
+    except BrokenSample:
+        raise
     except BROKEN as error:
-        raise ValueError(f"{kind}: {str(error).splitlines()[0] if str(error) else type(error).__name__}") from error
+        what = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise BrokenSample("truncated", f"{kind}: {what}") from error
 
 
 def image_kind(data: bytes | bytearray) -> str:
     """JPEG, PNG, GIF or WEBP, by the first bytes.
 
-    Raises: ValueError for anything else.
+    Raises: BrokenSample for anything else.
     """
+    if not data:
+        raise BrokenSample("empty", "no bytes")
     for kind, beginnings in MAGIC.items():
         if bytes(data[:12]).startswith(beginnings) and (kind != "WEBP" or data[8:12] == b"WEBP"):
             return kind
-    raise ValueError(f"no JPEG, PNG, GIF or WebP: it begins with {bytes(data[:12])!r}" if data else "no bytes")
+    raise BrokenSample("not an image", f"no JPEG, PNG, GIF or WebP: it begins with {bytes(data[:12])!r}")
 
 
 def jpeg_size(data: bytes | bytearray) -> tuple[int, int]:
@@ -83,9 +90,10 @@ def jpeg_size(data: bytes | bytearray) -> tuple[int, int]:
     raise ValueError("no frame header")
 
 
-def _check_pixels(width: int, height: int, max_pixels: int) -> None:
+def _check_pixels(kind: str, width: int, height: int, max_pixels: int) -> None:
     if not 0 < width * height <= max_pixels:
-        raise ValueError(f"{width} x {height} pixels; between 1 and max_pixels={max_pixels} are read")
+        what = f"{kind}: {width} x {height} pixels; between 1 and max_pixels={max_pixels} are read"
+        raise BrokenSample("too large", what)
 
 
 def _to_rgb(image: Image.Image) -> np.ndarray:

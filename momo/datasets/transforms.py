@@ -15,6 +15,7 @@ from torchvision.transforms import v2
 
 from momo.registry import TRANSFORMS
 
+from .broken import BrokenSample, why_broken
 from .decode import MAX_PIXELS, decode_rgb
 
 Sample = dict[str, Any]
@@ -28,7 +29,7 @@ class LoadImage:
 
     Args:
         max_pixels: Pictures with more are refused by their header, before they are decoded.
-    Raises: ValueError naming the file if it cannot be decoded, or is too large.
+    Raises: BrokenSample, a ValueError, naming the file if it cannot be read or decoded, or is too large.
     """
 
     def __init__(self, max_pixels: int = MAX_PIXELS) -> None:
@@ -39,9 +40,9 @@ class LoadImage:
         try:
             data = Path(sample["image_path"]).read_bytes() if data is None else data
             sample["image"] = decode_rgb(bytearray(data), self.max_pixels)
-        except (OSError, ValueError) as error:
+        except (OSError, BrokenSample) as error:
             name = sample["image_path"] if "image_path" in sample else sample["sample_id"]
-            raise ValueError(f"{name} cannot be read as an image: {error}") from error
+            raise BrokenSample(why_broken(error), f"{name} cannot be read as an image: {error}") from error
         return sample
 
 

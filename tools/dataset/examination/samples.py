@@ -55,7 +55,6 @@ class _Examiner(Dataset):
 def examine(dataset: KeyedDataset, index: int, load: LoadImage) -> Sample:
     """One sample; the caption, where there are several, is the one that the first epoch draws with seed 0."""
     found: dict[str, Any] = dict(index=index, sample_id=dataset.sample_id(index))
-    data = None
     try:
         raw = read(dataset, index)
         if "image_path" in raw:
@@ -69,8 +68,7 @@ def examine(dataset: KeyedDataset, index: int, load: LoadImage) -> Sample:
             text = raw["text"]
             found |= dict(text=text[:200], characters=len(text), words=len(text.split()), reading=read_language(text))
     except (ValueError, OSError) as error:
-        reason = why_broken(error, None if data is None else bytes(data[:16]))
-        return Sample(index, found["sample_id"], reason, str(error))
+        return Sample(index, found["sample_id"], why_broken(error), str(error))
     return Sample(**found)
 
 
