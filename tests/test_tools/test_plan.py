@@ -136,7 +136,12 @@ def test_cmga_costs_the_same_and_keeps_less() -> None:
 # ------------------------------------------------------------------ bytes
 @pytest.mark.parametrize(
     ("stage", "with_cp", "half"),
-    [(1, False, None), (2, True, None), (3, False, None), (3, False, torch.bfloat16)],
+    [
+        (1, False, None),
+        (2, True, torch.bfloat16),
+        pytest.param(3, False, None, marks=pytest.mark.slow),
+        pytest.param(3, True, torch.bfloat16, marks=pytest.mark.slow),
+    ],
 )
 def test_peak_is_the_measured_one(stage: int, with_cp: bool, half: torch.dtype | None, tmp_path: Path) -> None:
     """96 samples: activations are then 98% of what is alive at the peak."""
