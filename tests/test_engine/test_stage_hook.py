@@ -11,6 +11,7 @@ from helpers.tiny import tiny_pretrainer
 from torch import nn
 
 from momo.engine import StageHook
+from momo.engine.checkpoint import read_checkpoint
 from momo.engine.stage_hook import hand_over
 
 pytestmark = pytest.mark.usefixtures("unformatted_configs")
@@ -142,6 +143,6 @@ def test_three_stages_one_after_another(tmp_path: Path) -> None:
     cfg = run_config(data, tmp_path / "3", 3, "image_text", max_epochs=1, custom_hooks=hooks[3], resume=True)
     resumed = build_runner(cfg)
     resumed.train()  # nothing is left to train
-    saved = torch.load(tmp_path / "3" / "epoch_1.pth", weights_only=True)
+    saved = read_checkpoint(tmp_path / "3" / "epoch_1")
     live = {name.removeprefix("module."): value for name, value in saved["ema_state_dict"].items() if "." in name}
     assert all(torch.equal(value, live[name]) for name, value in weights(resumed).items())
