@@ -100,8 +100,10 @@ launch() {
     export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$THREADS}"
     export MKL_NUM_THREADS="${MKL_NUM_THREADS:-$OMP_NUM_THREADS}"
     export PYTHONPATH="$ROOT${PYTHONPATH:+:$PYTHONPATH}"
+    export PET_SIGNALS_TO_HANDLE="${PET_SIGNALS_TO_HANDLE:-SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1}"
+    export PET_SHUTDOWN_TIMEOUT="${PET_SHUTDOWN_TIMEOUT:-120}" # seconds
     # exec: a signal of the scheduler reaches the launcher, which passes it on to the processes and gives them time to save
     exec "$python" -m torch.distributed.run --nnodes "$NNODES" --nproc-per-node "$LOCAL" "${rendezvous[@]}" \
-        --max-restarts "${MAX_RESTARTS:-0}" --signals-to-handle SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1 \
+        --max-restarts "${MAX_RESTARTS:-0}" \
         "$TOOLS/$script" "$@" --launcher pytorch
 }

@@ -4,9 +4,9 @@ python tools/train.py configs/momo/stage1_vitb.py
 python tools/train.py configs/momo/stage1_vitb.py --resume --cfg-options train_dataloader.batch_size=8
 tools/dist_train.sh configs/momo/stage1_vitb.py 64 --amp
 
-A run that was interrupted goes on with --resume, from the newest whole checkpoint of its work_dir. Where Slurm has requeued
-the job, or torchrun has restarted the processes, that is the default. Exit code 75: it was asked to stop, has saved, and
-is to be run again; 130: the same after Ctrl-C.
+A run that was interrupted goes on with --resume, from the newest whole checkpoint of its work_dir. Where Slurm has
+requeued the job, or torchrun has restarted the processes, that is the default. Exit code 75: it was asked to stop, has
+saved, and is to be run again; 130: the same after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def parse_args() -> argparse.Namespace:
         nargs="?",
         const="auto",
         metavar="CHECKPOINT",
-        help="go on from this checkpoint, or from the newest whole one of the work_dir (a fresh start if there is none)",
+        help="go on from this checkpoint, or from the newest whole one of the work_dir (begin anew if there is none)",
     )
     parser.add_argument("--amp", action="store_true", help="mixed precision (needs a GPU)")
     parser.add_argument("--test", action="store_true", help="evaluate with the config's test settings afterwards")
@@ -71,10 +71,15 @@ def main() -> None:
             write_metrics(args.out, runner.test())
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """`main` as a program: mistakes in one line, and an orderly end."""
     try:
         main()
     except (ConfigError, WorkDirInUse) as error:
         sys.exit(f"error: {error}")
     finally:
         leave_distributed()
+
+
+if __name__ == "__main__":
+    run()

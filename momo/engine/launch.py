@@ -118,8 +118,8 @@ def enable_amp(cfg: Config) -> None:
 def set_up_distributed(cfg: Config) -> None:
     """Join the other processes where there is no GPU, and choose the wrapper for the model.
 
-    A rank that torchrun has started ends with it. With GPUs MMEngine's runner starts NCCL itself. Without one it would still ask for a CUDA device, so gloo is started
-    here, and the runner finds it running.
+    With GPUs MMEngine's runner starts NCCL itself. Without one it would still ask for a CUDA device, so gloo is started
+    here, and the runner finds it running. A process that torchrun has started ends with it.
     """
     if cfg.launcher == "none":
         return

@@ -95,16 +95,11 @@ def build_multimodal_loaders(
             "each modality needs both"
         )
     limits = text_limits(model)
-    return {
-        modality: build_loader(
-            _with_watched_workers({**cfg, **own}),
-            model.planners(modality),
-            text_limits=limits,
-            seed=seed,
-            training=training,
-        )
-        for modality, own in loaders.items()
-    }
+    built = {}
+    for modality, own in loaders.items():
+        settings, planners = _with_watched_workers({**cfg, **own}), model.planners(modality)
+        built[modality] = build_loader(settings, planners, text_limits=limits, seed=seed, training=training)
+    return built
 
 
 def _with_watched_workers(cfg: dict[str, Any]) -> dict[str, Any]:

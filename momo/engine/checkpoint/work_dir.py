@@ -51,9 +51,7 @@ def current_run(work_dir: Path) -> Run | None:
     except FileNotFoundError:
         return None
     except (ValueError, TypeError) as error:
-        raise CheckpointError(
-            f"{path} is damaged ({error}): delete it to take the newest checkpoint there is"
-        ) from error
+        raise CheckpointError(f"{path} is damaged ({error}): delete it to take the newest checkpoint") from error
 
 
 def listed(work_dir: Path, run: Run | None) -> list[tuple[Path, Manifest | CheckpointError]]:
