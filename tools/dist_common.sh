@@ -102,6 +102,8 @@ launch() {
     export PYTHONPATH="$ROOT${PYTHONPATH:+:$PYTHONPATH}"
     export PET_SIGNALS_TO_HANDLE="${PET_SIGNALS_TO_HANDLE:-SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1}"
     export PET_SHUTDOWN_TIMEOUT="${PET_SHUTDOWN_TIMEOUT:-120}" # seconds
+    # A store of its own for each restart: in a shared one, processes would find the addresses of those that are gone.
+    export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
     # exec: a signal of the scheduler reaches the launcher, which passes it on to the processes and gives them time to save
     exec "$python" -m torch.distributed.run --nnodes "$NNODES" --nproc-per-node "$LOCAL" "${rendezvous[@]}" \
         --max-restarts "${MAX_RESTARTS:-0}" \

@@ -62,6 +62,7 @@ class FiniteGuard(Hook):
         self.action, self.limit = action, limit
         self._losses: dict[str, Tensor] = {}
         self._checks: list[Check] = []
+        self._scalers: Tensor | None = None
 
     def before_train(self, runner) -> None:
         wrapper = runner.optim_wrapper
@@ -71,6 +72,7 @@ class FiniteGuard(Hook):
         self._handles = [
             runner.model.register_forward_hook(self._keep_losses),
             wrapper.optimizer.register_step_pre_hook(self._before_step),
+            wrapper.optimizer.register_step_post_hook(self._after_step),
         ]
 
     def after_train(self, runner) -> None:
@@ -89,13 +91,17 @@ class FiniteGuard(Hook):
         self._checks.append(check)
         self._losses = {}
         if getattr(optimizer, "_step_supports_amp_scaling", False):
-            known = getattr(optimizer, "found_inf", None)  # the loss scaler's
+            self._scalers = getattr(optimizer, "found_inf", None)  # what a loss scaler has found
             bad = check.bad_anywhere
-            optimizer.found_inf = bad if known is None else torch.maximum(bad, known)
+            optimizer.found_inf = bad if self._scalers is None else torch.maximum(bad, self._scalers)
         elif check.bad_anywhere.item():
             for group in optimizer.param_groups:
                 for parameter in group["params"]:
                     parameter.grad = None  # an optimizer leaves such parameters and their state alone
+
+    def _after_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        if hasattr(optimizer, "found_inf") and self._scalers is None:  # a scaler deletes its own
+            del optimizer.found_inf
 
     def _check(self, parameters: list[nn.Parameter]) -> Check:
         device = parameters[0].device

@@ -11,7 +11,6 @@ import threading
 import time
 
 from mmengine.hooks import Hook
-from torch.distributed import DistError
 from torch.distributed.distributed_c10d import _get_default_store
 
 from momo.ops import rank, world_size
@@ -25,9 +24,9 @@ PHASES = ("waits for the data of step {}", "is in step {}")
 class StallHook(Hook):
     """End the process if a training step does not end in time, and say which rank is behind.
 
-    A thread of each process tells the others, through the store by which they met, which step it is at. When its own
-    step takes longer than `timeout`, it logs the ranks that are behind the others or have fallen silent, prints where
-    each of its threads is, and ends the process; the launcher then ends the rest. Validation is not watched.
+    Each process tells the others, through the store by which they met, which step it is at. When its own step takes
+    longer than `timeout`, it logs the ranks that are behind the others or have fallen silent, prints where each of its
+    threads is, and ends; the launcher then ends the rest. Validation is not watched.
 
     Args:
         timeout: Seconds from one step's end to the next one's; less than that of the process group (NCCL: 600).
@@ -42,6 +41,10 @@ class StallHook(Hook):
         self._logger, self._store = runner.logger, _get_default_store() if world_size() > 1 else None
         self._over = threading.Event()
         threading.Thread(target=self._watch, name="stall", daemon=True).start()
+        if self._store is not None:
+            self._tell()
+            self._first = self._beat(0)  # its process may keep the store, and must be named if that falls silent
+            threading.Thread(target=self._keep_telling, name="stall beats", daemon=True).start()
 
     def before_train_epoch(self, runner) -> None:
         self._reach(runner.iter + 1, 0)
@@ -63,19 +66,21 @@ class StallHook(Hook):
 
     def _watch(self) -> None:
         while not self._over.wait(self._period):
-            self._tell()
             place = self._place
             if place is not None and time.monotonic() - self._since > self.timeout:
                 self._give_up(place)
 
+    def _keep_telling(self) -> None:
+        while not self._over.wait(self._period):
+            self._tell()
+
     def _tell(self) -> None:
         self._beats += 1
-        if self._store is not None:
-            beat = [*(self._place or (0, 0)), self._beats, os.getpid(), socket.gethostname()]
-            self._store.set(_key(rank()), json.dumps(beat))
+        beat = [*(self._place or (0, 0)), self._beats, os.getpid(), socket.gethostname()]
+        self._store.set(_key(rank()), json.dumps(beat))
 
     def _give_up(self, place: tuple[int, int]) -> None:
-        behind = "" if self._store is None else f"; {self._who_is_behind()}"
+        behind = "" if self._store is None else f"; {self._ask_the_store()}"
         self._logger.error(
             f"No training step has ended for {self.timeout:.0f} s: rank {rank()} {PHASES[place[1]].format(place[0])}"
             f"{behind}. This process ends; below is where each of its threads was."
@@ -84,13 +89,19 @@ class StallHook(Hook):
         sys.stderr.flush()
         os._exit(EXIT_STALLED)
 
+    def _ask_the_store(self) -> str:
+        """Which ranks are behind; a store that does not answer is an answer too."""
+        found: list[str] = []
+        reader = threading.Thread(target=lambda: found.append(self._who_is_behind()), daemon=True)
+        reader.start()
+        reader.join(3 * self._period + 5)
+        keeper = f"rank 0 (process {self._first[3]} on {self._first[4]}) or the launcher"
+        return found[0] if found else f"{keeper}, which keeps the store, is silent"
+
     def _who_is_behind(self) -> str:
-        try:
-            first = [self._beat(other) for other in range(world_size())]
-            time.sleep(2 * self._period)
-            second = [self._beat(other) for other in range(world_size())]
-        except DistError as error:
-            return f"the store, on rank 0's machine, does not answer ({error})"
+        first = [self._beat(other) for other in range(world_size())]
+        time.sleep(2 * self._period)
+        second = [self._beat(other) for other in range(world_size())]
         silent = [
             f"rank {other} (process {now[3]} on {now[4]}) is silent"
             for other, (before, now) in enumerate(zip(first, second, strict=True))

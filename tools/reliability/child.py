@@ -1,7 +1,4 @@
-"""A process that trains by tools/train.py, keeps a ledger of its steps, and meets the fault that it is given.
-
-As a script, under a launcher: python tools/reliability/child.py CONFIG [arguments of tools/train.py]
-"""
+"""A process that trains by tools/train.py, keeps a ledger of its steps, and meets the fault that it is given."""
 
 from __future__ import annotations
 
@@ -29,7 +26,7 @@ from momo.registry import HOOKS, TRANSFORMS
 def weights_digest(model: torch.nn.Module) -> str:
     digest = hashlib.sha256()
     for value in unwrap(model).state_dict().values():
-        digest.update(value.detach().contiguous().view(torch.uint8).numpy())
+        digest.update(value.detach().contiguous().view(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
 
 
@@ -64,8 +61,8 @@ class Poison(Hook):
 
     priority = "HIGHEST"
 
-    def __init__(self, step: int, rank: int, what: str, value: float) -> None:
-        self.step, self.rank, self.what, self.value = step, rank, what, value
+    def __init__(self, step: int, rank: int, what: str, value: str) -> None:
+        self.step, self.rank, self.what, self.value = step, rank, what, float(value)
         self._now = False
 
     def before_train(self, runner) -> None:
@@ -109,7 +106,3 @@ def main(arguments: list[str], fault: Callable[[], None] | None = None) -> None:
         fault()
     sys.argv = ["tools/train.py", *arguments]
     train.run()
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

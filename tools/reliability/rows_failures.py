@@ -17,7 +17,7 @@ from .runs import Lab, ledger
 from .tiny import STEPS, write_config
 
 ROOT = Path(__file__).parents[2]
-TIMEOUT = 5  # seconds, of data workers and steps
+TIMEOUT = 8  # seconds, of data workers and steps
 MANY = 600  # steps that are never reached
 
 
@@ -25,7 +25,7 @@ def t15(lab: Lab, count: int) -> Iterator[Result]:
     """A loss or gradient that is not finite, on one rank."""
     for stage, loss in ((2, "text/mlm_loss_words"), (3, "image_text/itc_loss")):
         for number in range(count):
-            what, value = (loss, "gradient")[number % 2], (float("nan"), float("inf"))[number // 2 % 2]
+            what, value = (loss, "gradient")[number % 2], ("nan", "inf")[number // 2 % 2]
             action = ("skip", "stop")[number % 3 == 2]
             world, step = 2, lab.random.randint(2, STEPS - 1)
             bad_rank, work_dir = lab.random.randrange(2), lab.new("t15")
@@ -87,11 +87,16 @@ def t17(lab: Lab, count: int) -> Iterator[Result]:
         cfg = lab.config(stage, 2)
         cfg["custom_hooks"][-1]["pause"] = 0.05
         cfg["default_hooks"]["stall"]["timeout"] = TIMEOUT
-        config = write_config(work_dir / "config.py", cfg)
+        config = write_config(work_dir.with_suffix(".py"), cfg)
+        work_dir.mkdir()
         with (work_dir / "log.txt").open("w") as log:
             job = subprocess.Popen(_torchrun(config, work_dir), stdout=log, stderr=log, env=_environment(), cwd=ROOT)
-            victim = _rank_process(job.pid, work_dir, lab.random.randint(4, 14), lab.random.randrange(2))
-            os.kill(victim, how)
+            step, rank = lab.random.randint(4, 14), lab.random.randrange(2)
+            while len(ledger(work_dir)) < step and job.poll() is None:
+                time.sleep(0.01)
+            victim = 0 if job.poll() is not None else _process_of(rank, job.pid)
+            if victim:
+                os.kill(victim, how)
             try:
                 code = job.wait(180)
             except subprocess.TimeoutExpired:
@@ -108,22 +113,17 @@ def t17(lab: Lab, count: int) -> Iterator[Result]:
 def _torchrun(config: Path, work_dir: Path) -> list[str]:
     """As tools/dist_train.sh does it."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    script = str(Path(__file__).with_name("child.py"))
+    script = str(Path(__file__).with_name("launched.py"))
     return [*command, "--max-restarts", "1", script, str(config), "--work-dir", str(work_dir), "--launcher", "pytorch"]
 
 
 def _environment() -> dict[str, str]:
-    # A stopped process ends by SIGKILL only, for which torchrun waits
-    return {**os.environ, "OMP_NUM_THREADS": "1", "PET_SHUTDOWN_TIMEOUT": "3", "PYTHONPATH": str(ROOT)}
+    settings = {"PET_SHUTDOWN_TIMEOUT": "3", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+    return {**os.environ, **settings, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 
 
-def _rank_process(launcher: int, work_dir: Path, step: int, rank: int) -> int:
-    """The process of a rank, once it has done a step."""
-    while len(ledger(work_dir)) < step:
-        time.sleep(0.01)
-    children = Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()
-    by_rank = {}
-    for pid in map(int, children):
-        settings = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-        by_rank |= {int(entry[5:]): pid for entry in settings if entry.startswith(b"RANK=")}
-    return by_rank[rank]
+def _process_of(rank: int, launcher: int) -> int:
+    for pid in map(int, Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()):
+        if f"RANK={rank}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+            return pid
+    raise RuntimeError(f"the launcher {launcher} has no process of rank {rank}")

@@ -231,7 +231,8 @@ def entries(lab: Lab, work_dir: Path) -> dict[str, Callable[[Path], None]]:
     def mmpretrain_get_model(file: Path) -> None:
         from mmpretrain import get_model
 
-        get_model(Config(dict(model=cfg["model"], default_scope="momo")), pretrained=str(file))
+        backbone = {**cfg["model"]["backbone"], "type": "momo.MoMoViT"}
+        get_model(Config(dict(model=dict(type="ImageClassifier", backbone=backbone))), pretrained=str(file))
 
     def script(name: str, *arguments: str) -> None:
         sys.argv = [name, *arguments]
@@ -268,8 +269,13 @@ TAKES_FILES_ONLY = ("tools/convert_checkpoint.py", "tools/convert_mae.py")
 
 
 def t20(lab: Lab, count: int) -> Iterator[Result]:
-    """Hostile checkpoints at every entry that loads: refused, and nothing has run."""
+    """Hostile checkpoints at every entry that loads: refused, and nothing has run; a good one is taken by all."""
     whole = find_checkpoint(lab.reference(2, 1).work_dir)
+    for entry in entries(lab, whole):
+        if entry not in TAKES_FILES_ONLY:
+            work_dir = lab.new("t20_good")
+            work_dir.mkdir()
+            yield f"a good checkpoint, {entry}", _attack(lab, entry, whole, work_dir, work_dir / "canary", good=True)
     for _ in range(count):
         base = lab.new("t20")
         canary = base / "canary"
@@ -282,7 +288,7 @@ def t20(lab: Lab, count: int) -> Iterator[Result]:
                 yield f"{kind}, {entry}", _attack(lab, entry, file, work_dir, canary)
 
 
-def _attack(lab: Lab, entry: str, file: Path, work_dir: Path, canary: Path) -> str:
+def _attack(lab: Lab, entry: str, file: Path, work_dir: Path, canary: Path, good: bool = False) -> str:
     log = work_dir / "attack.txt"
 
     def inside() -> None:
@@ -299,7 +305,7 @@ def _attack(lab: Lab, entry: str, file: Path, work_dir: Path, canary: Path) -> s
         canary.unlink()
         return "the code in it has run"
     # Weights may be taken from a checkpoint whose state is forged: they are plain, and as its manifest says.
-    harmless = file.is_dir() and file.name == "iter_2" and process.exitcode == 0
-    if harmless or (process.exitcode not in (0, None) and file.name in text):
+    taken, may_be_taken = process.exitcode == 0, good or file.name == "iter_2"
+    if (taken and may_be_taken) or (not good and process.exitcode not in (0, None) and file.name in text):
         return ""
     return f"exit code {process.exitcode}, see {log}"

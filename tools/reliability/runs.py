@@ -90,7 +90,8 @@ class Lab:
         faulty_rank: int = 0,
     ) -> Running:
         """Train in `world` processes; the fault, if there is one, is for one of them."""
-        path = write_config(work_dir / "config.py", cfg)
+        path = write_config(work_dir.with_suffix(".py"), cfg)  # MMEngine writes a sorted one into the work_dir
+        work_dir.mkdir(exist_ok=True)
         log, port, started = work_dir / "log.txt", _free_port(), time.monotonic()
         processes = []
         for rank in range(world):

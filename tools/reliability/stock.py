@@ -1,4 +1,4 @@
-"""The same questions to MMEngine as it comes: its loop, sampler, checkpoint hook, loader and resume, with a small model.
+"""The same questions to MMEngine as it comes: its loop, sampler, checkpoint hook and resume, with a small model.
 
 The control of the experiment: a row that nothing can fail shows nothing.
 """

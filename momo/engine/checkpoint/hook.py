@@ -18,6 +18,7 @@ from momo.ops import rank
 from momo.registry import HOOKS
 
 from .errors import CheckpointError
+from .order import parameter_order, reorder
 from .snapshot import Snapshots
 from .storage import MANIFEST, Snapshot, verify, write_checkpoint
 from .work_dir import (
@@ -92,6 +93,17 @@ class MoMoCheckpointHook(Hook):
         self._run, start = from_first_rank(lambda: self._find_start(runner))
         if runner._resume:
             runner._resume, runner._load_from = start is not None, start
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        saved = checkpoint.get("meta", {}).get("parameter_order") if runner._resume else None
+        own = parameter_order(runner) if saved is not None else None
+        if saved != own:
+            runner.logger.warning(
+                "The parameters come in another order than when the checkpoint was saved, as they do with the sorted "
+                "config that MMEngine writes into the work_dir. The optimizer's state follows them, but dropout and "
+                "the order of sums do not: with the config as it was, the run would go on exactly."
+            )
+            checkpoint["optimizer"] = reorder(checkpoint["optimizer"], saved, own)
 
     def after_run(self, runner) -> None:
         self._lock.close()

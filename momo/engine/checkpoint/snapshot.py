@@ -13,6 +13,7 @@ from torch import Tensor
 
 from momo.ops import world_size
 
+from .order import parameter_order
 from .state import split_state
 from .storage import Snapshot
 
@@ -65,6 +66,7 @@ def runner_state(runner, epoch: int, step: int) -> dict[str, Any]:
         experiment_name=runner.experiment_name,
         time=time.strftime("%Y%m%d_%H%M%S"),
         mmengine_version=mmengine.__version__,
+        parameter_order=parameter_order(runner),
         dataset_meta=getattr(runner.train_dataloader.dataset, "metainfo", None),
     )
     state = dict(
