@@ -168,7 +168,8 @@ def slurm(folder: Path, *codes: int, **environment: str) -> subprocess.Completed
     """Run the script with an srun that exits with these codes, one after the other, and prints its last arguments."""
     (folder / "codes").write_text(" ".join(map(str, codes)))
     (folder / "srun").write_text(
-        f'#!/bin/bash\necho "srun ${{@: -1}}"\nread -r code rest <"{folder}/codes"\necho "$rest" >"{folder}/codes"\nexit "$code"\n'
+        f'#!/bin/bash\necho "srun ${{@: -1}}"\nread -r code rest <"{folder}/codes"\n'
+        f'echo "$rest" >"{folder}/codes"\nexit "$code"\n'
     )
     (folder / "scontrol").write_text('#!/bin/sh\necho "scontrol $*"\n')
     (folder / "scontrol").chmod(0o755)

@@ -72,7 +72,10 @@ def train(work_dir: Path, fault: Callable[[Runner], None] | None = None, **setti
         model=dict(type="StockModel"),
         work_dir=str(work_dir),
         train_dataloader=dict(
-            batch_size=4, dataset=dict(type="StockData"), sampler=dict(type="InfiniteSampler", shuffle=True)
+            batch_size=4,
+            dataset=dict(type="StockData"),
+            sampler=dict(type="InfiniteSampler", shuffle=True),
+            collate_fn=dict(type="default_collate"),
         ),
         train_cfg=dict(by_epoch=False, max_iters=STEPS),
         optim_wrapper=dict(optimizer=dict(type="AdamW", lr=1e-3)),

@@ -20,7 +20,7 @@ from momo.registry import HOOKS
 from .errors import CheckpointError
 from .order import parameter_order, reorder
 from .snapshot import Snapshots
-from .storage import MANIFEST, Snapshot, verify, write_checkpoint
+from .storage import FILES, MANIFEST, Snapshot, verify, write_checkpoint
 from .work_dir import (
     Run,
     begin_run,
@@ -175,7 +175,7 @@ class MoMoCheckpointHook(Hook):
         start, newest = find_checkpoint(given), find_checkpoint(folder)
         if start is None or not (start / MANIFEST).is_file():
             raise CheckpointError(f"{given} is no checkpoint to resume from: if it has weights, use load_from")
-        run_id = verify(start).run
+        run_id = verify(start, FILES).run
         goes_on = newest is not None and newest.resolve() == start.resolve()
         return (begin_run(folder, run_id=run_id) if goes_on else begin_run(folder, start)), str(start)
 

@@ -11,7 +11,7 @@ from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
 from .errors import CheckpointError
-from .storage import MANIFEST, MODEL, read_checkpoint, read_weights
+from .storage import MODEL, STATE, read_checkpoint, read_weights
 
 
 def weights_file(path: str | Path) -> Path:
@@ -65,9 +65,9 @@ def require_all_weights(model: nn.Module, path: str | Path) -> None:
 
 # MMEngine unpickles what it cannot read as plain data, whatever scheme a file comes by. These take its loaders' place.
 def _load_local(filename: str, map_location: Any = None) -> dict[str, Any]:
-    """A checkpoint whole, of other files the weights."""
+    """A checkpoint whole, of weights alone the weights."""
     path = Path(filename).expanduser()
-    return read_checkpoint(path) if (path / MANIFEST).is_file() else {"state_dict": load_weights(path)}
+    return read_checkpoint(path) if (path / STATE).is_file() else {"state_dict": load_weights(path)}
 
 
 def _load_http(filename: str, map_location: Any = None) -> dict[str, Any]:

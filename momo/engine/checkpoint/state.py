@@ -88,7 +88,7 @@ def _history(content: Any, tensors: Mapping[str, Tensor]) -> HistoryBuffer:
 
 _COLUMNS = ("values", "counts")
 _DECODERS: Mapping[str, Callable[[Any, Mapping[str, Tensor]], Any]] = {
-    "$dict": lambda pairs, tensors: {key: join_state(value, tensors) for key, value in pairs},
+    "$dict": lambda pairs, tensors: {join_state(key, {}): join_state(value, tensors) for key, value in pairs},
     "$float": lambda text, tensors: {"nan": np.nan, "inf": np.inf, "-inf": -np.inf}[text],
     "$history": _history,
     "$tensor": lambda path, tensors: tensors[path],
