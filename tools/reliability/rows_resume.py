@@ -15,7 +15,7 @@ from momo.engine.preemption_hook import EXIT_PREEMPTED
 
 from . import faults
 from .full_disk import on_a_full_disk
-from .runs import Lab, Reference, Running, ledger
+from .runs import LIMIT, Lab, Reference, Running, ledger
 from .tiny import FROM_2_TO_3, STEPS
 
 SETTINGS = [(stage, world) for stage in (2, 3) for world in (1, 2)]
@@ -37,14 +37,15 @@ def wait_for_step(lab: Lab, running: Running, work_dir: Path, step: int) -> None
         time.sleep(0.002)
 
 
-def kill_at_random(lab: Lab, running: Running, seconds: float) -> str:
+def kill_at_random(lab: Lab, running: Running, work_dir: Path, seconds: float) -> str:
     """SIGKILL one rank or all at a random moment of a run that takes `seconds`; the others must end by themselves."""
     world, delay = len(running.processes), lab.random.uniform(0, seconds)
     ranks = lab.random.choice([[rank] for rank in range(world)] + [list(range(world))])
     time.sleep(delay)
     running.signal(signal.SIGKILL, ranks)
-    codes = running.wait()
-    return f"after the kill of {ranks} at {delay:.2f} s the others hung" if None in codes else ""
+    begun = bool(ledger(work_dir))
+    codes = running.wait(LIMIT if begun else 1)  # those that have not met yet wait for each other; launchers end them
+    return f"after the kill of {ranks} at {delay:.2f} s the others hung" if begun and None in codes else ""
 
 
 def t1(lab: Lab, count: int) -> Iterator[Result]:
@@ -54,7 +55,7 @@ def t1(lab: Lab, count: int) -> Iterator[Result]:
         for number in range(count):
             work_dir, workers = lab.new("t1"), 2 * (number % 5 == 4)
             running = lab.start(lab.config(stage, world, workers=workers), work_dir, world)
-            problem = kill_at_random(lab, running, seconds)
+            problem = kill_at_random(lab, running, work_dir, seconds)
             yield (
                 f"stage {stage}, {world} processes, {workers} workers",
                 problem or resumed(lab, stage, world, work_dir, workers=workers),
@@ -95,7 +96,7 @@ def t3(lab: Lab, count: int) -> Iterator[Result]:
         problem = problem or expect_kill(lab, cfg, second, world, in_save, "--resume")
         for _ in range(2):
             running = lab.start(cfg, second, world, "--resume")
-            problem = problem or kill_at_random(lab, running, lab.reference(2, world).seconds)
+            problem = problem or kill_at_random(lab, running, second, lab.reference(2, world).seconds)
         problem = problem or resumed(lab, 2, world, second)
         cfg = lab.config(3, world)
         cfg["custom_hooks"].append({**FROM_2_TO_3, "checkpoint": str(second)})

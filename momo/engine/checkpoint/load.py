@@ -64,19 +64,19 @@ def require_all_weights(model: nn.Module, path: str | Path) -> None:
 
 
 # MMEngine unpickles what it cannot read as plain data, whatever scheme a file comes by. These take its loaders' place.
-def _load_local(filename: str, map_location: Any = None) -> dict[str, Any]:
+def load_from_local(filename: str, map_location: Any = None) -> dict[str, Any]:
     """A checkpoint whole, of weights alone the weights."""
     path = Path(filename).expanduser()
     return read_checkpoint(path) if (path / STATE).is_file() else {"state_dict": load_weights(path)}
 
 
-def _load_http(filename: str, map_location: Any = None) -> dict[str, Any]:
+def load_from_http(filename: str, map_location: Any = None) -> dict[str, Any]:
     """Weights from the web, kept in torch's cache; with several processes, fetch them beforehand."""
     target = Path(torch.hub.get_dir(), "checkpoints", Path(urlparse(filename).path).name)
     if not target.is_file():
         target.parent.mkdir(parents=True, exist_ok=True)
         torch.hub.download_url_to_file(filename, str(target))
-    return _load_local(str(target))
+    return load_from_local(str(target))
 
 
 def _refuse(filename: str, map_location: Any = None) -> dict[str, Any]:
@@ -84,5 +84,5 @@ def _refuse(filename: str, map_location: Any = None) -> dict[str, Any]:
 
 
 for _scheme in tuple(CheckpointLoader._schemes):
-    _loader = {"": _load_local, "http://": _load_http, "https://": _load_http}.get(_scheme, _refuse)
+    _loader = {"": load_from_local, "http://": load_from_http, "https://": load_from_http}.get(_scheme, _refuse)
     CheckpointLoader.register_scheme(_scheme, _loader, force=True)
