@@ -2,22 +2,24 @@
 
 import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
-from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 from helpers.run import build_runner, run_config, write_data
-from mmengine.logging import HistoryBuffer
-from mmengine.runner import CheckpointLoader
+from helpers.tiny import BACKBONE, perturb, tiny_vit
+from mmengine.config import Config
+from mmengine.runner import CheckpointLoader, load_checkpoint
 from safetensors.torch import save_file
 from torch import nn
 
-from momo.engine import PlainCheckpointHook
-from momo.engine.checkpoint import find_checkpoint, load_weights, require_all_weights
+from momo.engine.checkpoint import CheckpointError, load_weights, require_all_weights, write_weights
+from momo.registry import MODELS
 
 pytestmark = pytest.mark.usefixtures("unformatted_configs")
+ROOT = Path(__file__).parents[2]
 SUFFIXES = ["pth", pytest.param("safetensors")]
 WEIGHTS = {"backbone.cls_token": torch.arange(4.0).view(1, 4), "backbone.norm.bias": torch.ones(4)}
 
@@ -108,44 +110,99 @@ def test_a_runner_refuses_hostile_checkpoints_too(tmp_path: Path, resume: bool) 
     cfg = run_config(
         write_data(tmp_path / "data"), tmp_path / "run", resume=resume, load_from=str(tmp_path / "evil.pth")
     )
-    with pytest.raises(ValueError, match=r"evil.pth"):
+    message = "evil.pth is no checkpoint to resume from" if resume else "evil.pth cannot be read as plain weights"
+    with pytest.raises(CheckpointError, match=message):
         build_runner(cfg).train()
     assert not (tmp_path / "canary").exists()
 
 
-def test_find_checkpoint(tmp_path: Path) -> None:
-    assert find_checkpoint(tmp_path) is None
-    assert find_checkpoint(tmp_path / "nowhere") is None
-    (tmp_path / "last_checkpoint").write_text("/somewhere/else/epoch_2.pth\n")
-    assert find_checkpoint(tmp_path) is None  # pruned, or never copied
-    (tmp_path / "epoch_2.pth").write_bytes(b"")
-    assert find_checkpoint(tmp_path) == tmp_path / "epoch_2.pth"  # the folder was moved
-    assert find_checkpoint(tmp_path / "epoch_2.pth") == tmp_path / "epoch_2.pth"
-    other = tmp_path / "other" / "iter_5.pth"
-    other.parent.mkdir()
-    other.write_bytes(b"")
-    (tmp_path / "last_checkpoint").write_text(str(other))
-    assert find_checkpoint(tmp_path) == other
-
-
-def test_numbers_of_numpy_do_not_stand_in_the_way(tmp_path: Path) -> None:
-    buffer = HistoryBuffer([0.5, 0.25], [1, 2], max_length=10)
-    checkpoint = {"message_hub": {"log_scalars": {"loss": buffer}, "runtime_info": {"lr": np.float64(0.1), "epoch": 2}}}
-    hook = PlainCheckpointHook()
-    hook.before_save_checkpoint(SimpleNamespace(), checkpoint)
-    torch.save(checkpoint, tmp_path / "run.pth")
-    again = torch.load(tmp_path / "run.pth", weights_only=True)
-    assert again["message_hub"]["runtime_info"] == {"lr": 0.1, "epoch": 2}
-    hook.after_load_checkpoint(SimpleNamespace(), again)
-    restored = again["message_hub"]["log_scalars"]["loss"]
-    assert isinstance(restored, HistoryBuffer)
-    assert [column.tolist() for column in restored.data] == [[0.5, 0.25], [1, 2]]
-    assert restored.max_length == 10 and restored.mean(2) == buffer.mean(2)
-
-
 def test_mmengine_loads_safetensors(tmp_path: Path) -> None:
     save_file(WEIGHTS, tmp_path / "weights.safetensors")
-    assert same(CheckpointLoader.load_checkpoint(str(tmp_path / "weights.safetensors")))
+    assert same(CheckpointLoader.load_checkpoint(str(tmp_path / "weights.safetensors"))["state_dict"])
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    """A checkpoint of a backbone's weights."""
+    model = tiny_vit()
+    perturb(model)
+    write_weights(tmp_path / "epoch_1", {f"backbone.{name}": value for name, value in model.state_dict().items()})
+    return tmp_path / "epoch_1"
+
+
+@pytest.mark.parametrize("inside", ["", "model.safetensors"])
+def test_weights_load_where_an_openmmlab_user_expects(checkpoint: Path, inside: str) -> None:
+    path, expected = str(checkpoint / inside), load_weights(checkpoint)
+    pretrained = dict(type="Pretrained", checkpoint=path, prefix="backbone.")
+    by_init_cfg = MODELS.build({**BACKBONE, "init_cfg": pretrained})
+    by_init_cfg.init_weights()
+    by_runner = nn.ModuleDict({"backbone": tiny_vit()})
+    load_checkpoint(by_runner, path, strict=True)
+    for name, value in expected.items():
+        assert torch.equal(by_init_cfg.state_dict()[name.removeprefix("backbone.")], value), name
+        assert torch.equal(by_runner.state_dict()[name], value), name
+
+
+@pytest.mark.slow
+def test_mmpretrain_loads_a_checkpoint(checkpoint: Path) -> None:
+    from mmpretrain import get_model
+
+    cfg = Config(dict(model=dict(type="ImageClassifier", backbone={**BACKBONE, "type": "momo.MoMoViT"})))
+    model = get_model(cfg, pretrained=str(checkpoint))
+    expected = load_weights(checkpoint)
+    assert all(torch.equal(value, expected[name]) for name, value in model.state_dict().items())
+
+
+def test_weights_of_a_checkpoint_are_compared_with_its_manifest(checkpoint: Path) -> None:
+    file = checkpoint / "model.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    for path in (checkpoint, file):
+        with pytest.raises(CheckpointError, match="model.safetensors is damaged: sha256"):
+            load_weights(path)
+
+
+def test_missing_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="weights.pth: there is no such file of weights"):
+        load_weights(tmp_path / "weights.pth")
+
+
+@pytest.mark.parametrize("address", ["s3://bucket/a.pth", "torchvision://resnet18", "open-mmlab://a"])
+def test_schemes_that_unpickle_are_refused(address: str) -> None:
+    with pytest.raises(CheckpointError, match="read from local files and https:// only; download it first"):
+        CheckpointLoader.load_checkpoint(address)
+
+
+def test_files_from_the_web_are_read_as_plain_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+
+    def download(url: str, target: str) -> None:
+        torch.save({"state_dict": WEIGHTS, "x": Canary(tmp_path / "canary") if "evil" in url else 0}, target)
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", download)
+    assert same(CheckpointLoader.load_checkpoint("https://example.org/good.pth?x=1")["state_dict"])
+    with pytest.raises(CheckpointError, match="evil.pth cannot be read as plain weights"):
+        CheckpointLoader.load_checkpoint("https://example.org/evil.pth")
+    assert not (tmp_path / "canary").exists()
+
+
+@pytest.mark.slow
+def test_the_converter_makes_a_checkpoint_and_runs_nothing(tmp_path: Path) -> None:
+    def convert(name: str) -> subprocess.CompletedProcess:
+        command = [sys.executable, ROOT / "tools/convert_checkpoint.py", tmp_path / name, tmp_path / "made"]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        return subprocess.run(command, capture_output=True, text=True, env=environment)
+
+    torch.save({"state_dict": WEIGHTS, "meta": Canary(tmp_path / "canary")}, tmp_path / "evil.pth")
+    result = convert("evil.pth")
+    assert result.returncode == 1 and "evil.pth cannot be read as plain weights" in result.stderr
+    assert not (tmp_path / "canary").exists() and not (tmp_path / "made").exists()
+    torch.save({"state_dict": WEIGHTS, "meta": {"epoch": 3}}, tmp_path / "good.pth")
+    result = convert("good.pth")
+    assert result.returncode == 0, result.stderr
+    assert same(load_weights(tmp_path / "made"))
+    assert "is there already" in convert("good.pth").stderr
 
 
 @pytest.mark.parametrize(
