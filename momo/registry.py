@@ -12,7 +12,8 @@ def _child(name: str, parent: Registry, *locations: str) -> Registry:
     return Registry(name, parent=parent, scope="momo", locations=list(locations))
 
 
-MODELS = _child("model", _root.MODELS, "momo.models")
+# The second makes MMEngine, and what is built on it, read the weights of these models as plain data.
+MODELS = _child("model", _root.MODELS, "momo.models", "momo.engine.checkpoint")
 DATASETS = _child("dataset", _root.DATASETS, "momo.datasets")
 DATA_SAMPLERS = _child("data sampler", _root.DATA_SAMPLERS, "momo.datasets")
 TRANSFORMS = _child("transform", _root.TRANSFORMS, "momo.datasets")

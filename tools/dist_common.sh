@@ -1,5 +1,6 @@
 # Sourced by dist_train.sh and dist_test.sh: `launch SCRIPT NPROC ARGS...` starts NPROC processes of SCRIPT in all.
-# NNODES, NODE_RANK, MASTER_ADDR, MASTER_PORT and GPUS_PER_NODE say how they are spread over machines.
+# NNODES, NODE_RANK, MASTER_ADDR, MASTER_PORT and GPUS_PER_NODE say how they are spread over machines; MAX_RESTARTS, how
+# often they are all started again after one has failed.
 
 TOOLS="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 ROOT="$(dirname "$TOOLS")"
@@ -99,7 +100,12 @@ launch() {
     export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$THREADS}"
     export MKL_NUM_THREADS="${MKL_NUM_THREADS:-$OMP_NUM_THREADS}"
     export PYTHONPATH="$ROOT${PYTHONPATH:+:$PYTHONPATH}"
-    # exec: a SIGTERM of the scheduler reaches the launcher, which passes it on to the workers
+    export PET_SIGNALS_TO_HANDLE="${PET_SIGNALS_TO_HANDLE:-SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1}"
+    export PET_SHUTDOWN_TIMEOUT="${PET_SHUTDOWN_TIMEOUT:-120}" # seconds
+    # A store of its own for each restart: in a shared one, processes would find the addresses of those that are gone.
+    export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
+    # exec: a signal of the scheduler reaches the launcher, which passes it on to the processes and gives them time to save
     exec "$python" -m torch.distributed.run --nnodes "$NNODES" --nproc-per-node "$LOCAL" "${rendezvous[@]}" \
+        --max-restarts "${MAX_RESTARTS:-0}" \
         "$TOOLS/$script" "$@" --launcher pytorch
 }

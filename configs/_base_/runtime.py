@@ -6,8 +6,10 @@ default_hooks = dict(
     timer=dict(type="IterTimerHook"),
     logger=dict(type="LoggerHook", interval=50),
     param_scheduler=dict(type="ParamSchedulerHook"),
-    checkpoint=dict(type="CheckpointHook", interval=1, max_keep_ckpts=2),
-    plain_checkpoint=dict(type="PlainCheckpointHook"),
+    checkpoint=dict(type="MoMoCheckpointHook", interval=1, max_keep_ckpts=2),
+    preemption=dict(type="PreemptionHook"),
+    finite_guard=dict(type="FiniteGuard"),
+    stall=dict(type="StallHook"),
     sampler_seed=None,  # order is a function of (seed, epoch): samplers here keep no seed to set
 )
 env_cfg = dict(cudnn_benchmark=False, mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0))

@@ -1,26 +1,32 @@
 """Training. Importing this package fills the registries of loops, hooks and model wrappers."""
 
-from .checkpoint import PlainCheckpointHook
+from .checkpoint import MoMoCheckpointHook
 from .distributed import MoMoDistributedDataParallel
+from .finite_guard import FiniteGuard
 from .linear_probe_loop import LinearProbeLoop
 from .optim import DecayMatricesOnly
+from .preemption_hook import PreemptionHook
 from .progress_hook import ProgressHook
 from .retrieval_loop import RetrievalLoop
 from .stage_hook import StageHook
+from .stall_hook import StallHook
 from .train_loop import MultiModalTrainLoop
 from .val_loop import MultiModalTestLoop, MultiModalValLoop
 from .zero_shot_loop import ZeroShotLoop
 
 __all__ = [
     "DecayMatricesOnly",
+    "FiniteGuard",
     "LinearProbeLoop",
+    "MoMoCheckpointHook",
     "MoMoDistributedDataParallel",
     "MultiModalTestLoop",
     "MultiModalTrainLoop",
     "MultiModalValLoop",
-    "PlainCheckpointHook",
+    "PreemptionHook",
     "ProgressHook",
     "RetrievalLoop",
     "StageHook",
+    "StallHook",
     "ZeroShotLoop",
 ]

@@ -7,7 +7,9 @@ import datetime
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,9 @@ from mmengine.config import Config, DictAction
 from mmengine.utils import import_modules_from_strings
 
 from momo.engine.config_check import ConfigError, check_config
+from momo.engine.data_workers import end_with_parent
 from momo.engine.distributed import MoMoDistributedDataParallel
+from momo.engine.run_lock import RunLock
 from momo.ops import rank
 from momo.stack import check_stack
 
@@ -115,12 +119,14 @@ def set_up_distributed(cfg: Config) -> None:
     """Join the other processes where there is no GPU, and choose the wrapper for the model.
 
     With GPUs MMEngine's runner starts NCCL itself. Without one it would still ask for a CUDA device, so gloo is started
-    here, and the runner finds it running.
+    here, and the runner finds it running. A process that torchrun has started ends with it.
     """
     if cfg.launcher == "none":
         return
     if cfg.launcher == "slurm":
         _slurm_environment()
+    else:
+        end_with_parent()
     if not torch.cuda.is_available() and not torch.distributed.is_initialized():
         timeout = cfg.get("env_cfg", {}).get("dist_cfg", {}).get("timeout", 1800)
         torch.distributed.init_process_group("gloo", timeout=datetime.timedelta(seconds=timeout))
@@ -131,6 +137,24 @@ def set_up_distributed(cfg: Config) -> None:
             type=f"momo.{MoMoDistributedDataParallel.__name__}",
             find_unused_parameters=cfg.get("find_unused_parameters", several_backwards),
         )
+
+
+def leave_distributed() -> None:
+    """Part from the other processes in order, unless something has failed: then they may not be there to answer."""
+    if torch.distributed.is_initialized() and not isinstance(sys.exc_info()[1], Exception):
+        torch.distributed.destroy_process_group()
+
+
+def was_restarted() -> bool:
+    """Whether Slurm has requeued this job, or torchrun has started these processes again."""
+    counts = (os.environ.get(name, "0") for name in ("SLURM_RESTART_COUNT", "TORCHELASTIC_RESTART_COUNT"))
+    return any(int(count) > 0 for count in counts)
+
+
+def one_run_in(work_dir: str) -> AbstractContextManager:
+    """Hold the work_dir, on the first process, before anything is written there; see RunLock."""
+    first = int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", 0))) == 0
+    return RunLock(work_dir) if first else nullcontext()
 
 
 def _slurm_environment() -> None:

@@ -9,6 +9,9 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from momo.datasets import build_loader
+from momo.ops import world_size
+
+from . import data_workers
 
 
 class MultiModalLoader:
@@ -27,6 +30,7 @@ class MultiModalLoader:
         if primary not in loaders:
             raise ValueError(f"train_dataloader.primary={primary!r} is not one of the loaders {sorted(loaders)}")
         self.loaders, self.primary = dict(loaders), primary
+        self.iterators: dict[str, Iterator] = {}
         self.dataset = self.loaders[primary].dataset
         self.sampler = self.loaders[primary].sampler
         self.batch_size = self.loaders[primary].batch_sampler.batch_size
@@ -39,8 +43,18 @@ class MultiModalLoader:
         for loader in self.loaders.values():
             loader.batch_sampler.start, loader.batch_sampler.seed = step, seed
 
+    @property
+    def plan(self) -> dict[str, Any]:
+        """What order and position follow from, beside the seed: a run can be resumed where this is the same."""
+        sizes = {
+            modality: {"samples": len(loader.dataset), "global batch": loader.batch_sampler.batch_size * world_size()}
+            for modality, loader in self.loaders.items()
+        }
+        return {"primary": self.primary, **sizes}
+
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        for batches in zip(*self.loaders.values(), strict=True):
+        self.iterators = {modality: iter(loader) for modality, loader in self.loaders.items()}
+        for batches in zip(*self.iterators.values(), strict=True):
             yield dict(zip(self.loaders, batches, strict=True))
 
 
@@ -81,9 +95,13 @@ def build_multimodal_loaders(
             "each modality needs both"
         )
     limits = text_limits(model)
-    return {
-        modality: build_loader(
-            {**cfg, **own}, model.planners(modality), text_limits=limits, seed=seed, training=training
-        )
-        for modality, own in loaders.items()
-    }
+    built = {}
+    for modality, own in loaders.items():
+        settings, planners = _with_watched_workers({**cfg, **own}), model.planners(modality)
+        built[modality] = build_loader(settings, planners, text_limits=limits, seed=seed, training=training)
+    return built
+
+
+def _with_watched_workers(cfg: dict[str, Any]) -> dict[str, Any]:
+    timeout = data_workers.TIMEOUT if cfg.get("num_workers") else 0
+    return {"timeout": timeout, **cfg, "worker_init_fn": data_workers.start_worker}

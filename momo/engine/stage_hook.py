@@ -68,12 +68,14 @@ class StageHook(Hook):
                 f"StageHook.checkpoint={self.checkpoint!r}: this stage starts from the weights of the one before, "
                 f"and there is no checkpoint.{hint} point StageHook.checkpoint to a file or work_dir that has one."
             )
-        result = hand_over(unwrap(runner.model), load_weights(path))
+        weights, own = load_weights(path), unwrap(runner.model).state_dict()
+        result = hand_over(unwrap(runner.model), weights)
         runner.logger.info(self._table(path, result))
-        self._refuse_unnamed(path, result)
+        shapes = {name: (tuple(weights[name].shape), tuple(own[name].shape)) for name in result.mismatched}
+        self._refuse_unnamed(path, result, shapes)
 
-    def _refuse_unnamed(self, path, result: HandOver) -> None:
-        problems = [f"  {name}: has another shape than in the checkpoint" for name in result.mismatched]
+    def _refuse_unnamed(self, path, result: HandOver, shapes: Mapping[str, tuple]) -> None:
+        problems = [f"  {name}: {found} in the checkpoint, {own} wanted" for name, (found, own) in shapes.items()]
         for names, patterns, meaning in (
             (result.new, self.new, "is not in the checkpoint (allow it with StageHook.new)"),
             (result.unused, self.unused, "is in the checkpoint only (allow it with StageHook.unused)"),

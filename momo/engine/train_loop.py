@@ -11,9 +11,10 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop
 from torch import nn
 
-from momo.ops import key_of, rank
+from momo.ops import key_of, rank, world_size
 from momo.registry import LOOPS
 
+from .data_workers import explain
 from .loaders import MultiModalLoader, build_multimodal_loaders
 
 CMGA_MODES = ("joint", "sequential", "off")
@@ -38,6 +39,8 @@ class MultiModalTrainLoop(EpochBasedTrainLoop):
             ablation of Table 6).
     Raises: ValueError for an unknown `cmga`, and unless exactly one of `max_epochs` and `max_iters` is given.
     """
+
+    resumes_within_epoch = True
 
     def __init__(
         self,
@@ -73,19 +76,35 @@ class MultiModalTrainLoop(EpochBasedTrainLoop):
         self._check_position()
         self.dataloader.start_at(self._iter, self.runner.seed)
         self._batches = iter(self.dataloader)
-        model = super().run()
-        self._batches = None  # ends the loaders' workers
+        try:
+            model = super().run()
+        except RuntimeError as error:
+            raise explain(error, self.dataloader.iterators) from error
+        self._batches, self.dataloader.iterators = None, {}  # ends the loaders' workers
         return model
 
     def _check_position(self) -> None:
-        """A resumed run must have epochs of the same length: the same data, global batch and primary modality."""
-        length = len(self.dataloader)
+        """A resumed run must have the same data, global batches and primary modality; ranks may be more or fewer.
+
+        Raises: ValueError with what the checkpoint was made with, and what is found.
+        """
+        length, plan, hub = len(self.dataloader), self.dataloader.plan, self.runner.message_hub
+        before, ranks = (hub.get_info(key) for key in ("data plan", "ranks"))
         ended = self._epoch == self._max_epochs and self._iter == self._max_iters  # perhaps within an epoch
-        if not ended and not self._epoch * length <= self._iter <= (self._epoch + 1) * length:
+        within = ended or self._epoch * length <= self._iter <= (self._epoch + 1) * length
+        if self._iter > 0 and (not within or before not in (None, plan)):
             raise ValueError(
-                f"the checkpoint is at epoch {self._epoch}, step {self._iter}, but an epoch has {length} steps now: "
-                "resume with the batch size, number of processes, data and max_iters that it was made with"
+                f"the checkpoint is at epoch {self._epoch}, step {self._iter} of {before}, but now an epoch has "
+                f"{length} steps of {plan}: resume with the data and the samples a step, over all processes, that it "
+                "was made with"
             )
+        if self._iter > 0 and ranks not in (None, world_size()):
+            self.runner.logger.warning(
+                f"Resumed with {world_size()} processes, not {ranks}: the samples and their order are the same, sums "
+                "over processes and dropout are not."
+            )
+        hub.update_info("data plan", plan)
+        hub.update_info("ranks", world_size())
 
     def run_epoch(self) -> None:
         self.runner.call_hook("before_train_epoch")

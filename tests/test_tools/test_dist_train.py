@@ -158,7 +158,35 @@ def test_slurm(folder):
     assert lines[
         :6
     ] == "--partition=gpu|--job-name=my job|--gres=gpu:8|--ntasks=16|--ntasks-per-node=8|--cpus-per-task=5".split("|")
-    assert lines[7:10] == ["--mem=0", "--qos", "q"]
+    assert lines[6:11] == ["--kill-on-bad-exit=1", "--signal=USR1@120", "--mem=0", "--qos", "q"]
     assert lines[-5:] == [str(TOOLS / "train.py"), "a config.py", "--launcher", "slurm", "--amp"]
     result = run(folder, "slurm_train.sh", "gpu", "job", "a config.py", GPUS="12", GPUS_PER_NODE="8")
     assert result.returncode == 2 and "set GPUS_PER_NODE to a divisor of 12" in result.stderr
+
+
+def slurm(folder: Path, *codes: int, **environment: str) -> subprocess.CompletedProcess:
+    """Run the script with an srun that exits with these codes, one after the other, and prints its last arguments."""
+    (folder / "codes").write_text(" ".join(map(str, codes)))
+    (folder / "srun").write_text(
+        f'#!/bin/bash\necho "srun ${{@: -1}}"\nread -r code rest <"{folder}/codes"\necho "$rest" >"{folder}/codes"\nexit "$code"\n'
+    )
+    (folder / "scontrol").write_text('#!/bin/sh\necho "scontrol $*"\n')
+    (folder / "scontrol").chmod(0o755)
+    return run(folder, "slurm_train.sh", "gpu", "job", "a config.py", "--amp", **environment)
+
+
+def test_slurm_starts_a_preempted_run_again(folder):
+    result = slurm(folder, 75, 75, 0)
+    assert result.returncode == 0
+    assert result.stdout.splitlines() == ["srun --amp", "srun --resume", "srun --resume"]
+    assert result.stderr.count("has saved and is started again") == 2
+
+
+def test_slurm_requeues_a_batch_job(folder):
+    result = slurm(folder, 75, SLURM_JOB_ID="17")
+    assert (result.returncode, result.stdout.splitlines()) == (0, ["srun --amp", "scontrol requeue 17"])
+
+
+def test_slurm_hands_other_failures_on(folder):
+    result = slurm(folder, 75, 3)
+    assert (result.returncode, result.stdout.splitlines()) == (3, ["srun --amp", "srun --resume"])

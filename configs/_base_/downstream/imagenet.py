@@ -6,8 +6,10 @@ default_hooks = dict(
     timer=dict(type="IterTimerHook"),
     logger=dict(type="LoggerHook", interval=50),
     param_scheduler=dict(type="ParamSchedulerHook"),
-    checkpoint=dict(type="CheckpointHook", interval=1, max_keep_ckpts=2),
-    plain_checkpoint=dict(type="momo.PlainCheckpointHook"),
+    checkpoint=dict(type="momo.MoMoCheckpointHook", interval=1, max_keep_ckpts=2),
+    preemption=dict(type="momo.PreemptionHook"),
+    finite_guard=dict(type="momo.FiniteGuard"),
+    stall=dict(type="momo.StallHook"),
     sampler_seed=dict(type="DistSamplerSeedHook"),
 )
 env_cfg = dict(cudnn_benchmark=True, mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0))
