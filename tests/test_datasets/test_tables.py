@@ -59,14 +59,14 @@ def test_csv_has_quotes_and_tsv_has_none(tmp_path: Path) -> None:
 
 
 def test_csv_of_many_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("momo.datasets.tables._PART", 100)
+    monkeypatch.setattr("momo.datasets.to_arrow._PART", 100)
     rows = [f'{number},"text, {number}\n{"x" * (number % 50)}"' for number in range(300)]
     (tmp_path / "a.csv").write_text("id,text\n" + "\n".join(rows))
     assert column(tmp_path / "a.csv") == [f"text, {number}\n{'x' * (number % 50)}" for number in range(300)]
 
 
 def test_parquet_becomes_few_large_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("momo.datasets.tables._ROWS", 10)
+    monkeypatch.setattr("momo.datasets.to_arrow._ROWS", 10)
     texts = [f"text {number}" for number in range(1000)]
     pyarrow.parquet.write_table(pyarrow.table({"text": texts}), tmp_path / "a.parquet", row_group_size=33)
     table = open_table(str(tmp_path / "a.parquet"), TEXT)

@@ -1,0 +1,185 @@
+"""Tables of other forms, written as Arrow files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pyarrow
+import pyarrow.csv
+import pyarrow.parquet
+from mmengine.logging import print_log
+
+from .cache import progress, write_table
+from .tar_index import batches
+
+# By our name of a column, its names in files; the first that is there counts.
+Columns = Mapping[str, Sequence[str]]
+_PART = 32 * 2**20  # bytes of a record batch
+_ROWS = 1024  # rows read at a time: images may be among the columns
+
+
+def choose_columns(columns: Columns, present: Sequence[str], path: str) -> dict[str, str]:
+    """Which of the names of each column a file has."""
+    chosen = {}
+    for ours, names in columns.items():
+        found = [name for name in names if name in present]
+        if not found:
+            raise ValueError(f"{path} has no column {' or '.join(map(repr, names))}; it has {list(present)}")
+        chosen[ours] = found[0]
+    return chosen
+
+
+def _from_parquet(path: str, columns: Columns, target: Path) -> None:
+    with fsspec.open(path, "rb") as file:
+        source = pyarrow.parquet.ParquetFile(file)
+        chosen = choose_columns(columns, source.schema_arrow.names, path)
+        fields = [source.schema_arrow.field(theirs).with_name(ours) for ours, theirs in chosen.items()]
+        schema = pyarrow.schema(fields)
+
+        def parts(advance: Callable[[int], None]) -> Iterator[pyarrow.Table]:
+            for batch in source.iter_batches(_ROWS, columns=list(chosen.values())):
+                advance(len(batch))
+                arrays = [batch.column(theirs) for theirs in chosen.values()]
+                yield pyarrow.record_batch(arrays, schema=schema)
+
+        with progress(f"preparing {path}", source.metadata.num_rows) as advance:
+            write_table(target, schema, _grouped(parts(advance)))
+
+
+def _grouped(parts: Iterable[pyarrow.RecordBatch]) -> Iterator[pyarrow.RecordBatch]:
+    """Fewer and larger batches: a file of many small ones is slow to open."""
+    held: list[pyarrow.RecordBatch] = []
+    size = 0
+    for part in parts:
+        held.append(part)
+        size += part.nbytes
+        if size >= _PART:
+            yield pyarrow.concat_batches(held)
+            held, size = [], 0
+    if held:
+        yield pyarrow.concat_batches(held)
+
+
+def _from_csv(path: str, columns: Columns, target: Path, delimiter: str) -> None:
+    quoted = delimiter == ","  # tab-separated files have no quoting, as GLUE's and Conceptual Captions' have none
+    invalid = 0
+
+    def skip(row: pyarrow.csv.InvalidRow) -> str:
+        nonlocal invalid
+        invalid += 1
+        return "skip"
+
+    with fsspec.open(path, "rb") as file:
+        header = file.readline().decode("utf-8-sig").rstrip("\r\n").split(delimiter)
+        chosen = choose_columns(columns, [name.strip('"') if quoted else name for name in header], path)
+        file.seek(0)
+        parse = dict(delimiter=delimiter, newlines_in_values=quoted, quote_char='"' if quoted else False)
+        source = pyarrow.csv.open_csv(
+            file,
+            read_options=pyarrow.csv.ReadOptions(block_size=2 * _PART),
+            parse_options=pyarrow.csv.ParseOptions(**parse, invalid_row_handler=skip),
+            convert_options=pyarrow.csv.ConvertOptions(
+                column_types={name: pyarrow.binary() for name in chosen.values()}, include_columns=list(chosen.values())
+            ),
+        )
+        schema = pyarrow.schema([(ours, pyarrow.string()) for ours in chosen])
+        with progress(f"preparing {path}", None) as advance:
+            write_table(target, schema, (_decoded(batch, schema, advance) for batch in source))
+    if invalid:
+        print_log(f"{path}: {invalid} rows with another number of columns are left out", "current")
+
+
+def _decoded(batch: pyarrow.RecordBatch, schema: pyarrow.Schema, advance: Callable[[int], None]) -> pyarrow.RecordBatch:
+    advance(len(batch))
+    return pyarrow.record_batch([_as_strings(column) for column in batch.columns], schema=schema)
+
+
+def _as_strings(column: pyarrow.Array) -> pyarrow.Array:
+    try:
+        return column.cast(pyarrow.string())
+    except pyarrow.ArrowInvalid:
+        return pyarrow.array([_decode(value) for value in column.to_pylist()], pyarrow.string())
+
+
+def _decode(value: bytes) -> str | None:
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+
+
+def _from_json(path: str, columns: Columns, target: Path) -> None:
+    with fsspec.open(path, "rb") as file:
+        try:
+            rows = json.load(file)
+        except ValueError as error:
+            raise ValueError(f"{path} is not valid JSON: {error}") from error
+    if not isinstance(rows, list):
+        raise ValueError(f"{path} should hold a list of rows")
+    _write_rows(path, columns, target, iter(rows), len(rows))
+
+
+def _from_jsonl(path: str, columns: Columns, target: Path) -> None:
+    with fsspec.open(path, "rb") as file:
+        _write_rows(path, columns, target, (_parsed(line) for line in file if line.strip()), None)
+
+
+def _parsed(line: bytes) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
+
+
+def _write_rows(path: str, columns: Columns, target: Path, rows: Iterator[Any], total: int | None) -> None:
+    schema = pyarrow.schema([(ours, pyarrow.list_(pyarrow.string())) for ours in columns])
+    head = list(islice(rows, 1))
+    chosen = {ours: names[0] for ours, names in columns.items()}
+    if head and isinstance(head[0], dict):
+        chosen = choose_columns(columns, list(head[0]), path)
+
+    names = list(chosen.values())
+    cells = (
+        tuple(_strings(row.get(name)) for name in names) if isinstance(row, dict) else (None,) * len(names)
+        for row in chain(head, rows)
+    )
+
+    def parts(advance: Callable[[int], None]) -> Iterator[pyarrow.RecordBatch]:
+        for batch in batches(cells, schema):
+            advance(len(batch))
+            yield batch
+
+    with progress(f"preparing {path}", total) as advance:
+        write_table(target, schema, parts(advance))
+
+
+def _strings(value: Any) -> list[str | None] | None:
+    """A string or a list of them as a list; null for what is neither, and for what UTF-8 cannot hold."""
+    if isinstance(value, list):
+        return [item if _is_text(item) else None for item in value]
+    return [value] if _is_text(value) else None
+
+
+def _is_text(value: Any) -> bool:
+    if not isinstance(value, str):
+        return False
+    try:
+        return value.isascii() or bool(value.encode())
+    except UnicodeEncodeError:  # half a surrogate pair
+        return False
+
+
+# By the ending of a file; each writes the wanted columns of the first path to the second.
+CONVERTERS: dict[str, Callable[[str, Columns, Path], None]] = {
+    ".parquet": _from_parquet,
+    ".csv": partial(_from_csv, delimiter=","),
+    ".tsv": partial(_from_csv, delimiter="\t"),
+    ".json": _from_json,
+    ".jsonl": _from_jsonl,
+}
