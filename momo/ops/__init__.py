@@ -7,7 +7,7 @@ from .masking import check_mask_ratio, key_of, keyed_generator, num_hidden, rand
 from .packing import PackedTokens, Run, SequenceLayout
 from .patches import denormalize_patches, grid_size, normalize_patches, patchify, unpatchify
 from .positions import cached_sincos_2d, sincos_1d, sincos_2d
-from .precision import at_least_float32
+from .precision import at_least_float32, without_autocast
 from .relevance import relevance_of_visible
 from .sequences import DecodePlan, EncodePlan, plan_pairs, plan_sequences, plan_subset
 
@@ -42,5 +42,6 @@ __all__ = [
     "sincos_1d",
     "sincos_2d",
     "unpatchify",
+    "without_autocast",
     "world_size",
 ]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from momo.ops import at_least_float32, gather_with_grad, rank
+from momo.ops import at_least_float32, gather_with_grad, rank, without_autocast
 from momo.registry import MODELS
 
 
@@ -57,7 +57,7 @@ class GlobalContrastiveLoss(nn.Module):
         """Shapes: image_features, text_features (B, D), unit length, row i of each a pair."""
         if self.training:
             self.clamp_scale()
-        with torch.autocast(image_features.device.type, enabled=False):
+        with without_autocast(image_features):
             return self._in_full_precision(at_least_float32(image_features), at_least_float32(text_features))
 
     def _in_full_precision(self, image_features: Tensor, text_features: Tensor) -> ContrastiveOutput:
