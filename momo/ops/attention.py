@@ -49,7 +49,9 @@ def _equal_length(qkv: Tensor, run: Run, num_heads: int) -> Tensor:
 
 
 def _has_varlen_kernel(qkv: Tensor) -> bool:
-    return varlen_attn is not None and qkv.is_cuda and qkv.dtype in (torch.float16, torch.bfloat16)
+    if varlen_attn is None or not qkv.is_cuda or qkv.dtype not in (torch.float16, torch.bfloat16):
+        return False
+    return torch.cuda.get_device_capability(qkv.device) >= (8, 0)  # flash attention knows nothing older than Ampere
 
 
 def _varlen(qkv: Tensor, group: tuple[Run, ...], num_heads: int) -> Tensor:

@@ -88,7 +88,9 @@ def test_weights_left_over_must_be_named(checkpoint: Path) -> None:
 
 def test_another_shape_is_always_refused(checkpoint: Path) -> None:
     model = stage(2, seed=2, patch_size=16)
-    with pytest.raises(ValueError, match=r"backbone.image_embed.proj.weight: \(32, 192\) in the checkpoint, \(32, 768\) wanted"):
+    with pytest.raises(
+        ValueError, match=r"backbone.image_embed.proj.weight: \(32, 192\) in the checkpoint, \(32, 768\) wanted"
+    ):
         StageHook(str(checkpoint), new=["*"], unused=["*"]).before_train(fresh_run(model))
 
 

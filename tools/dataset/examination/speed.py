@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,20 +11,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
-from torch.utils.flop_counter import FlopCounterMode
 
-from momo.datasets import PackedCollate, build_loader
-from momo.registry import MODELS
+from momo.datasets import build_loader
 
 from .sources import Source
 
-# Makers' data sheets: dense 16-bit matrix products, TFLOP/s. The paper trained on V100s.
-PEAKS = {"v100": 125.0, "a100": 312.0, "h100": 989.0, "h200": 989.0}
-BACKWARD = 2  # a backward pass costs twice its forward pass
+sys.path.insert(0, str(Path(__file__).parents[2] / "analysis"))
+
+from cost import count_step  # noqa: E402
+from training_plan import GPUS  # noqa: E402
+
+PEAKS = {name: gpu.flops["amp"] / 1e12 for name, gpu in GPUS.items()}  # TFLOP/s in mixed precision
 NAMES = {"image": "images", "text": "documents", "image_text": "pairs"}
 
 
@@ -53,14 +54,14 @@ class Need(NamedTuple):
 
     Attributes:
         samples_per_s: Over all GPUs, of the source's modality.
-        gflops: Of one sample of each modality, forward and backward.
         batch: Samples a GPU and step of each modality.
+        tflop: Of a GPU and step, forward and backward, 10^12.
         step_s: Seconds a step.
     """
 
     samples_per_s: float
-    gflops: dict[str, float]
     batch: dict[str, int]
+    tflop: float
     step_s: float
 
 
@@ -115,57 +116,15 @@ def training_pipeline(cfg: Config, modality: str, tokenizer: str | None) -> list
 
 # ------------------------------------------------------------------ what training needs
 def need(modality: str, assumptions: Assumptions, cfg: Config, words: float | None) -> Need:
-    """Samples a second that a run of the config takes of one modality.
-
-    A step costs what its batches cost, and takes that many FLOPs at the assumed rate.
+    """Samples a second that a run of the config takes of one modality: a step takes its FLOPs at the assumed rate.
 
     Args:
-        words: Mean length of the source's texts; None: 12, the paper's average caption, or the pipeline's max_len.
+        words: Mean length of the source's texts; None: see `cost.count_step`.
     """
-    loaders = cfg.train_dataloader["loaders"]
-    batch = {name: own.get("batch_size", cfg.train_dataloader.get("batch_size")) for name, own in loaders.items()}
-    model = _model(cfg)
-    gflops = {name: sample_gflops(model, name, _text_length(cfg, name, modality, words)) for name in loaders}
-    step = sum(gflops[name] * batch[name] for name in loaders) / (1e3 * assumptions.peak * assumptions.utilisation)
-    return Need(batch[modality] * assumptions.gpus / step, gflops, batch, step)
-
-
-def _text_length(cfg: Config, name: str, modality: str, words: float | None) -> int:
-    if "text" not in name:
-        return 0
-    if name == modality and words is not None:
-        return max(1, round(words))
-    if name == "image_text":
-        return 12  # MoMo 3.4
-    steps = cfg.train_dataloader["loaders"][name]["dataset"]["pipeline"]
-    return next((step.get("max_len", 512) for step in steps if step["type"] == "Tokenize"), 512)
-
-
-def _model(cfg: Config) -> torch.nn.Module:
     with DefaultScope.overwrite_default_scope("momo"):
-        return MODELS.build(cfg.model)
-
-
-@torch.no_grad()
-def sample_gflops(model: torch.nn.Module, modality: str, words: int, count: int = 2) -> float:
-    """Matrix products of a training step, forward and backward, for one sample: counted while `count` of them, random
-    ones, pass through the model, so that what it skips is not counted.
-    """
-    rng = np.random.default_rng(0)
-    size = model.backbone.image_embed.base_grid[0] * model.backbone.patch_size
-    samples = []
-    for number in range(count):
-        sample: dict[str, Any] = {"key": number, "sample_id": str(number)}
-        if "image" in modality:
-            sample |= {"image": torch.zeros(3, size, size, dtype=torch.uint8), "image_id": number}
-        if "text" in modality:
-            sample["words"] = rng.integers(model.backbone.text_embed.words.num_embeddings, size=words)
-        samples.append(sample)
-    batch = PackedCollate(model.planners(modality))(samples)
-    inputs = model.data_preprocessor({modality: batch}, training=True)
-    with FlopCounterMode(display=False) as counter:
-        model(**inputs, mode="loss")
-    return counter.get_total_flops() * (1 + BACKWARD) / count / 1e9
+        cost = count_step(cfg, words={modality: max(1, round(words))} if words else {})
+    step = cost.flops / (1e12 * assumptions.peak * assumptions.utilisation)
+    return Need(cost.samples[modality] * assumptions.gpus / step, cost.samples, cost.flops / 1e12, step)
 
 
 def verdict(source: Source, gives: Throughput, needs: Need, assumptions: Assumptions) -> str:

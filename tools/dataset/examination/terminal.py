@@ -87,12 +87,12 @@ def print_report(examinations: Sequence[Any]) -> None:
 
 def assumed(speed: Any) -> str:
     """What the verdict rests on."""
-    _, gflops, batch, step = speed.needs
-    costs = ", ".join(f"{batch[name]} {name} of {gflops[name]:,.0f} GFLOP" for name in gflops)
+    _, batch, tflop, step = speed.needs
+    samples = " and ".join(f"{count} {name}" for name, count in batch.items())
     return (
         f"a GPU ({speed.assumptions.gpu}) of {speed.assumptions.peak:g} TFLOP/s, of which training reaches "
-        f"{speed.assumptions.utilisation:.0%}; a step of {costs} a GPU in {step:.3g} s; of each sample "
-        + ", ".join(speed.gives.steps)
+        f"{speed.assumptions.utilisation:.0%}; a step of {samples} a GPU, {tflop:.3g} TFLOP, in {step:.3g} s; of each "
+        f"sample {', '.join(speed.gives.steps)}"
     )
 
 
