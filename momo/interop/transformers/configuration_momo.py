@@ -17,7 +17,7 @@ class MoMoConfig(PretrainedConfig):
         max_position_embeddings: Longest text in word pieces, without [CLS].
         pooling: What `pooler_output` is: 'cls' for [CLS], 'mean' for the mean of the other tokens.
         projection_dim: Width of the space where images and texts are compared; None is the encoder's.
-        decoder_hidden_size, decoder_num_hidden_layers, decoder_num_attention_heads: Sizes of the decoder of hidden words.
+        decoder_hidden_size, decoder_num_hidden_layers, decoder_num_attention_heads: Sizes of the decoder for words.
         classifier_dropout: On the pooled features, before a linear classifier.
     Raises: ValueError for another pooling.
     """

@@ -14,7 +14,7 @@ from transformers import (
     ViTImageProcessorFast,
 )
 
-from momo.models import CMM, ITC, ITM, MLM, MoMoViT
+from momo.models import CMM, ITC, ITM, MLM, MoMoViT, TextClassifier, VQAClassifier
 from momo.models.necks.contrastive_projection import POOLINGS
 from momo.models.pretrainers import find_objective
 
@@ -96,7 +96,7 @@ def processor_for(
     )
     if tokenizer is None:
         return images
-    tokenizer = deepcopy(tokenizer)  # padding, once asked for, stays on in a tokenizer, and this project's pack
+    tokenizer = deepcopy(tokenizer)  # asked to pad once, a tokenizer goes on padding; this project must not
     tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
         single="[CLS] $A",
         pair="[CLS] $A [SEP] $B",
@@ -161,19 +161,19 @@ def _masked(model: nn.Module, kind: type) -> _Part:
 
 
 def _classifier(model: nn.Module) -> _Part:
-    kind, names = type(model).__name__, {"momo.": "backbone.", "classifier.": "head."}
-    if kind == "TextClassifier":
+    names = {"momo.": "backbone.", "classifier.": "head."}
+    if isinstance(model, TextClassifier):
         settings = dict(pooling=_pooling(model.pool), classifier_dropout=model.dropout.p)
         return _Part(MoMoForSequenceClassification, names, settings | {"num_labels": model.head.out_features})
-    if kind == "VQAClassifier":
+    if isinstance(model, VQAClassifier):
         return _Part(MoMoForQuestionAnswering, names, {"num_labels": model.head[-1].out_features})
-    if kind == "ImageClassifier" and isinstance(model.backbone, MoMoViT) and hasattr(model.head, "fc"):
+    if isinstance(model.backbone, MoMoViT) and hasattr(getattr(model, "head", None), "fc"):  # mmpretrain's
         poolings = {"cls_token": "cls", "avg_featmap": "mean"}
         if model.backbone.out_type not in poolings:
             raise ValueError(f"backbone.out_type={model.backbone.out_type!r} is not one of {sorted(poolings)}")
         settings = dict(pooling=poolings[model.backbone.out_type], num_labels=model.head.fc.out_features)
         return _Part(MoMoForImageClassification, names | {"classifier.": "head.fc."}, settings)
-    raise ValueError(f"a {kind} has no classifier that transformers' classes know")
+    raise ValueError(f"a {type(model).__name__} has no classifier that transformers' classes know")
 
 
 def _pooling(pool: Any) -> str:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
-from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.modeling_outputs import BaseModelOutput, BaseModelOutputWithPooling
 from transformers.utils import can_return_tuple
 
 from .configuration_momo import MoMoConfig
@@ -24,7 +24,7 @@ def sincos_1d(positions: Tensor, dim: int) -> Tensor:
 
 
 def sincos_2d(grid: tuple[int, int], dim: int, base: int) -> Tensor:
-    """Positions (rows * columns, dim) of a grid of patches, interpolated to the range of a square grid of side `base`."""
+    """Positions (rows * columns, dim) of a grid of patches; any grid spans the range of a square one of side `base`."""
     axes = [(torch.arange(n, dtype=torch.float64, device="cpu") + 0.5) * (base / n) - 0.5 for n in grid]
     row, column = torch.meshgrid(*axes, indexing="ij")
     return torch.cat([sincos_1d(column.flatten(), dim // 2), sincos_1d(row.flatten(), dim // 2)], dim=1).float()
@@ -178,7 +178,7 @@ class MoMoModel(MoMoPreTrainedModel):
     ) -> tuple[Tensor, Tensor | None]:
         """Tokens (B, S, C), and which of them are real (B, S); None if all are.
 
-        Raises: ValueError without input, for text where the model reads none, or for a text that lacks [CLS].
+        Raises: ValueError without input, for text where the model reads none, or a text without [CLS] or too long.
         """
         if input_ids is None and pixel_values is None:
             raise ValueError("give input_ids, pixel_values or both")
@@ -196,6 +196,9 @@ class MoMoModel(MoMoPreTrainedModel):
     def _embed_text(self, input_ids: Tensor, attention_mask: Tensor | None) -> Tensor:
         if self.text_embed is None:
             raise ValueError("config.vocab_size=0: this model reads images only")
+        longest = 1 + self.config.max_position_embeddings
+        if input_ids.shape[1] > longest:
+            raise ValueError(f"{input_ids.shape[1]} tokens, this model reads {longest}: tokenize with truncation=True")
         places = text_places(input_ids, attention_mask)
         is_cls = (places == 0) & (input_ids == self.config.cls_token_id)
         if not torch.compiler.is_compiling() and not bool(is_cls.any(1).all()):
@@ -209,7 +212,7 @@ class MoMoModel(MoMoPreTrainedModel):
         visible: Tensor | None,
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
-    ) -> BaseModelOutputWithPooling:
+    ) -> BaseModelOutput:
         """Run the blocks; only `visible` tokens (B, S) are attended to, all if None."""
         if output_attentions is None:
             output_attentions = self.config.output_attentions
@@ -221,7 +224,7 @@ class MoMoModel(MoMoPreTrainedModel):
             x, weights = block(x, mask, output_attentions)
             states.append(x)
             maps.append(weights)
-        return BaseModelOutputWithPooling(
+        return BaseModelOutput(
             last_hidden_state=self.norm(x),
             hidden_states=tuple(states) if output_hidden_states else None,
             attentions=tuple(maps) if output_attentions else None,
@@ -243,8 +246,9 @@ class MoMoModel(MoMoPreTrainedModel):
         """
         x, valid = self.embed(input_ids, attention_mask, pixel_values)
         output = self.encode(x, valid, output_attentions, output_hidden_states)
-        output.pooler_output = pool(output.last_hidden_state, valid, self.config.pooling)
-        return output
+        last = output.last_hidden_state
+        pooled = pool(last, valid, self.config.pooling)
+        return BaseModelOutputWithPooling(last, pooled, output.hidden_states, output.attentions)
 
 
 def text_places(input_ids: Tensor, attention_mask: Tensor | None) -> Tensor:
