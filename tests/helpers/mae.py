@@ -1,12 +1,15 @@
-"""transformers' MAE and this project's model with the same weights."""
+"""Other projects' MAE and this project's model with the same weights."""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import ViTMAEConfig, ViTMAEForPreTraining
 
 from momo.models import MoMoPretrainer
+from momo.models.objectives.masked import MaskedPlan
+from momo.ops import plan_sequences, random_masking
 
 from .tiny import perturb
 
@@ -98,3 +101,12 @@ def _block(theirs: dict[str, Tensor], old: str, new: str, kind: str) -> dict[str
         f"{new}.mlp.fc1.{kind}": theirs[f"{old}.intermediate.dense.{kind}"],
         f"{new}.mlp.fc2.{kind}": theirs[f"{old}.output.dense.{kind}"],
     }
+
+
+def loss_with_noise(model: MoMoPretrainer, images: Tensor, noise: Tensor) -> Tensor:
+    """This project's loss where MAE keeps the patches of smallest noise: `random_masking` hides those."""
+    count, patches = noise.shape
+    hidden = random_masking(np.full(count, patches), 0.75, -noise.flatten().numpy())
+    plan = MaskedPlan(*plan_sequences(count, patches, np.zeros(count, dtype=int), hidden_patches=hidden))
+    batch = {"images": images, "keys": np.arange(count), "plans": {"mim": plan}}
+    return model({"image": batch})["image/mim_loss_pixels"]

@@ -1,15 +1,20 @@
 """Public MAE weights under this project's names."""
 
+import logging
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from helpers import mae as reference
+from helpers.tiny import perturb
 
+from momo.engine import StageHook
 from momo.engine.checkpoint import load_weights
 from momo.interop import convert_mae
-from momo.ops import patchify
+from momo.ops import patchify, sincos_2d
 from momo.registry import MODELS
 
 ROOT = Path(__file__).parents[2]
@@ -25,7 +30,7 @@ def facebook_weights() -> dict[str, torch.Tensor]:
 
     weights = {
         "cls_token": random(1, 1, DIM),
-        "pos_embed": random(1, 5, DIM),
+        "pos_embed": torch.cat([torch.zeros(1, DIM), sincos_2d((2, 2), DIM)])[None],
         "patch_embed.proj.weight": random(DIM, 3, PATCH, PATCH),
         "patch_embed.proj.bias": random(DIM),
         "mask_token": random(1, 1, DECODER),
@@ -87,8 +92,75 @@ def test_patches_and_predictions_keep_their_meaning() -> None:
 
 
 def test_foreign_weights_are_refused() -> None:
-    with pytest.raises(ValueError, match="'fc.weight' is not a weight of a public MAE"):
+    with pytest.raises(ValueError, match=r"not the weights of a public MAE in a format of .*: \['fc.weight'\]"):
         convert_mae({"fc.weight": torch.zeros(1)})
+    with pytest.raises(ValueError, match="'fc.weight' is not a weight of a public MAE"):
+        convert_mae({**facebook_weights(), "fc.weight": torch.zeros(1)})
+    with pytest.raises(ValueError, match="learnt positions cannot be taken over"):
+        convert_mae({**facebook_weights(), "pos_embed": torch.ones(1, 5, DIM)})
+
+
+@torch.no_grad()
+def test_transformers_mae_keeps_its_features_and_loss() -> None:
+    mae = reference.random_mae(norm_pix=False, **reference.SMALL)
+    model = reference.same_model(mae)
+    perturb(model, 1.0)  # nothing of what the reference put in is left
+    model.load_state_dict(convert_mae(mae.state_dict()))
+    images, noise = torch.randn(2, 3, 32, 32), torch.rand(2, 16)
+    expected = mae(images, noise=noise).loss
+    torch.testing.assert_close(reference.loss_with_noise(model, images, noise), expected, rtol=0, atol=1e-5)
+
+    encoder = mae.vit
+    encoder.config.mask_ratio = 0.0
+    expected = encoder(images, noise=torch.arange(16.0).expand(2, -1)).last_hidden_state
+    model.backbone.load_state_dict(_backbone(convert_mae(encoder.state_dict())))
+    torch.testing.assert_close(model.backbone.encode_images(images).x, expected.flatten(0, 1), rtol=0, atol=1e-5)
+
+
+@pytest.mark.slow  # mmpretrain takes seconds to import
+@torch.no_grad()
+def test_mmpretrains_mae_keeps_its_features_and_loss() -> None:
+    mae = mmpretrain_mae()
+    model = reference.same_model(reference.random_mae(norm_pix=False, **reference.SMALL))
+    model.load_state_dict(convert_mae(mae.state_dict()))
+    images = torch.randn(2, 3, 32, 32)
+    torch.manual_seed(1)
+    expected = mae.loss(images, [])["loss"]
+    torch.manual_seed(1)
+    noise = torch.rand(2, 16)  # mmpretrain draws its mask from it
+    torch.testing.assert_close(reference.loss_with_noise(model, images, noise), expected, rtol=0, atol=1e-5)
+    (expected,) = mae.extract_feat(images)
+    expected = expected.flatten(0, 1).roll(16, 1)  # its positions, and so its channels, are the other way around
+    torch.testing.assert_close(model.backbone.encode_images(images).x, expected, rtol=0, atol=1e-5)
+
+
+def mmpretrain_mae() -> torch.nn.Module:
+    """mmpretrain's model, of the sizes in the helper, with random weights."""
+    from mmengine.registry import DefaultScope
+    from mmpretrain.registry import MODELS as MMPRETRAIN
+
+    arch = dict(embed_dims=32, num_layers=2, num_heads=4, feedforward_channels=128)
+    neck = dict(embed_dim=32, decoder_embed_dim=16, decoder_depth=2, decoder_num_heads=2, mlp_ratio=4.0)
+    loss = dict(type="PixelReconstructionLoss", criterion="L2")
+    with DefaultScope.overwrite_default_scope("mmpretrain"):
+        mae = MMPRETRAIN.build(
+            dict(
+                type="MAE",
+                backbone=dict(type="MAEViT", arch=arch, img_size=32, patch_size=8, mask_ratio=0.75),
+                neck=dict(type="MAEPretrainDecoder", num_patches=16, patch_size=8, in_chans=3, **neck),
+                head=dict(type="MAEPretrainHead", norm_pix=False, patch_size=8, loss=loss),
+            )
+        )
+        mae.init_weights()
+    positions = {name: p.clone() for name, p in mae.named_parameters() if not p.requires_grad}
+    perturb(mae)
+    for name, value in positions.items():  # fixed, not learnt
+        mae.get_parameter(name).data = value
+    return mae.eval()
+
+
+def _backbone(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name.removeprefix("backbone."): value for name, value in weights.items() if name.startswith("backbone.")}
 
 
 def test_the_tool_writes_what_stage_2_reads(tmp_path: Path) -> None:
@@ -97,3 +169,24 @@ def test_the_tool_writes_what_stage_2_reads(tmp_path: Path) -> None:
     subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
     weights = load_weights(tmp_path / "stage1" / "mae.safetensors")
     assert weights.keys() == convert_mae(facebook_weights()).keys()
+
+
+def test_a_folder_of_transformers_is_taken_by_stage_hook_and_init_cfg(tmp_path: Path) -> None:
+    mae = reference.random_mae(norm_pix=False, **reference.SMALL)
+    mae.save_pretrained(tmp_path / "vit-mae")
+    command = [sys.executable, ROOT / "tools/convert_mae.py", tmp_path / "vit-mae", tmp_path / "stage1"]
+    subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
+
+    model = perturb(reference.same_model(mae), 1.0)
+    runner = SimpleNamespace(iter=0, model=model, logger=logging.getLogger("test"))
+    StageHook(str(tmp_path / "stage1")).before_train(runner)  # all weights fit, or it raises
+    cls_token = mae.vit.embeddings.cls_token[0]
+    assert torch.equal(model.backbone.cls_token, cls_token)
+
+    checkpoint = str(tmp_path / "stage1" / "vit-mae.safetensors")
+    init = dict(type="Pretrained", checkpoint=checkpoint, prefix="backbone.")
+    arch = dict(embed_dim=32, depth=2, num_heads=4)
+    backbone = MODELS.build(dict(type="MoMoViT", arch=arch, img_size=32, patch_size=8, vocab_size=0, init_cfg=init))
+    backbone.init_weights()
+    assert torch.equal(backbone.cls_token, cls_token)
+    assert torch.equal(backbone.blocks[1].attn.qkv.weight, model.backbone.blocks[1].attn.qkv.weight)

@@ -1,28 +1,13 @@
 """Stage 1 is MAE: features, loss and gradients equal transformers' implementation with the same weights and noise."""
 
-import numpy as np
 import pytest
 import torch
 from helpers import mae as reference
-from torch import Tensor
-
-from momo.models import MoMoPretrainer
-from momo.models.objectives.masked import MaskedPlan
-from momo.ops import plan_sequences, random_masking
 
 SIZES = [
     pytest.param(reference.SMALL, id="small"),
     pytest.param(reference.BASE, id="base", marks=pytest.mark.slow),
 ]
-
-
-def loss_with_noise(model: MoMoPretrainer, images: Tensor, noise: Tensor) -> Tensor:
-    """This project's loss where MAE keeps the patches of smallest noise: `random_masking` hides those."""
-    count, patches = noise.shape
-    hidden = random_masking(np.full(count, patches), 0.75, -noise.flatten().numpy())
-    plan = MaskedPlan(*plan_sequences(count, patches, np.zeros(count, dtype=int), hidden_patches=hidden))
-    batch = {"images": images, "keys": np.arange(count), "plans": {"mim": plan}}
-    return model({"image": batch})["image/mim_loss_pixels"]
 
 
 @pytest.mark.parametrize("sizes", SIZES)
@@ -46,7 +31,7 @@ def test_loss_and_gradients_equal(sizes: dict, norm_pix: bool) -> None:
     images = torch.randn(2, 3, mae.config.image_size, mae.config.image_size)
     noise = torch.rand(2, mae.vit.embeddings.num_patches)
     expected = mae(images, noise=noise).loss
-    loss = loss_with_noise(model, images, noise)
+    loss = reference.loss_with_noise(model, images, noise)
     torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-5)
 
     expected.backward()
