@@ -1,6 +1,7 @@
 """Public MAE weights under this project's names."""
 
 import logging
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -171,11 +172,13 @@ def test_the_tool_writes_what_stage_2_reads(tmp_path: Path) -> None:
     assert weights.keys() == convert_mae(facebook_weights()).keys()
 
 
-def test_a_folder_of_transformers_is_taken_by_stage_hook_and_init_cfg(tmp_path: Path) -> None:
+def test_a_folder_of_transformers_is_taken_by_stage_hook_and_init_cfg(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     mae = reference.random_mae(norm_pix=False, **reference.SMALL)
     mae.save_pretrained(tmp_path / "vit-mae")
-    command = [sys.executable, ROOT / "tools/convert_mae.py", tmp_path / "vit-mae", tmp_path / "stage1"]
-    subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
+    monkeypatch.setattr(sys, "argv", ["convert_mae.py", str(tmp_path / "vit-mae"), str(tmp_path / "stage1")])
+    runpy.run_path(str(ROOT / "tools/convert_mae.py"), run_name="__main__")
 
     model = perturb(reference.same_model(mae), 1.0)
     runner = SimpleNamespace(iter=0, model=model, logger=logging.getLogger("test"))
