@@ -1,4 +1,4 @@
-"""Whether training is still going on, for what would otherwise outlive a run that has failed in a program that has not."""
+"""Whether training is still going on, for what would otherwise outlive a run that failed in a program that did not."""
 
 from __future__ import annotations
 

@@ -46,11 +46,13 @@ def test_the_worker_is_named(tmp_path: Path, how: str, message: str) -> None:
     data["text"]["pipeline"].append(dict(type="FailInWorker", sample=9, how=how))
     cfg = run_config(data, tmp_path / "run")
     cfg["train_dataloader"].update(num_workers=2, timeout=2)
+    runner = build_runner(cfg)
     with pytest.raises(RuntimeError, match=message) as caught:
-        build_runner(cfg).train()
+        runner.train()
     pid = int(re.search(r"process (\d+)", str(caught.value)).group(1))
-    if how == "hung":  # it would end with this process, which goes on
-        os.kill(pid, signal.SIGKILL)
+    for iterator in runner.train_loop.dataloader.iterators.values():
+        iterator._shutdown_workers()  # as the end of the process does
+    assert not _runs(pid)
 
 
 def test_batches_have_a_time_limit_where_there_are_workers(tmp_path: Path) -> None:
