@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Evaluate a checkpoint with NPROC processes in all; see dist_train.sh for how they are spread.
 #
-#   tools/dist_test.sh configs/demo/sentiment.py work_dirs/demo/sentiment_stage3/epoch_1.pth 8
+#   tools/dist_test.sh configs/demo/sentiment.py work_dirs/demo/sentiment_stage3/epoch_2 8
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/dist_common.sh"
 

@@ -1,7 +1,7 @@
 """Evaluate a checkpoint with the test settings of a config: its own, or another that takes its weights.
 
-python tools/test.py configs/demo/sentiment.py work_dirs/demo/sentiment_stage3/epoch_1.pth
-tools/dist_test.sh configs/demo/sentiment.py work_dirs/demo/sentiment_stage3/epoch_1.pth 8
+python tools/test.py configs/demo/sentiment.py work_dirs/demo/sentiment_stage3/epoch_2
+tools/dist_test.sh configs/demo/sentiment.py work_dirs/demo/sentiment_stage3/epoch_2 8
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from momo.engine.train_loop import unwrap
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", help="config file")
-    parser.add_argument("checkpoint", help="weights to evaluate: a file, or a work_dir whose newest counts")
+    parser.add_argument("checkpoint", help="what to evaluate: a checkpoint, a file of weights, or a work_dir")
     add_arguments(parser)
     return parser.parse_args()
 

@@ -25,7 +25,7 @@ from typing import NamedTuple
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-from reliability import rows_failures, rows_files, rows_resume, stock
+from reliability import rows_failures, rows_files, rows_hostile, rows_resume, stock
 from reliability.runs import Lab
 from scipy.stats import beta
 
@@ -54,7 +54,7 @@ ROWS = {
     "T16": Row(rows_failures.t16, 2, 10),
     "T17": Row(rows_failures.t17, 1, 10),
     "T19": Row(rows_files.t19, 50, 500),
-    "T20": Row(rows_files.t20, 1, 1, stock.t20, 5),
+    "T20": Row(rows_hostile.t20, 1, 1, stock.t20, 5),
     "T22": Row(rows_resume.t22, 1, 3, stock.t22, 5),
     "T25": Row(rows_resume.t25, 12, 30),
 }

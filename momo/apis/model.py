@@ -29,8 +29,10 @@ def get_model(config: Config | str | Path, checkpoint: str | Path | None = None)
 
     Args:
         config: See `get_config`.
-        checkpoint: A file, or a work_dir whose newest checkpoint counts; None keeps the random initialisation.
-    Raises: FileNotFoundError if there is no checkpoint; RuntimeError (torch's) if it does not fit the model.
+        checkpoint: A checkpoint's folder, a file of weights, or a work_dir whose newest checkpoint counts; None keeps
+            the random initialisation.
+    Raises: FileNotFoundError if there is no checkpoint; CheckpointError if it is not whole; RuntimeError (torch's) if
+        it does not fit the model.
     """
     if not isinstance(config, Config):
         config = get_config(config)
@@ -38,6 +40,6 @@ def get_model(config: Config | str | Path, checkpoint: str | Path | None = None)
     if checkpoint is not None:
         path = find_checkpoint(checkpoint)
         if path is None:
-            raise FileNotFoundError(f"checkpoint={str(checkpoint)!r}: no file, and no folder with a last_checkpoint")
+            raise FileNotFoundError(f"checkpoint={str(checkpoint)!r}: no checkpoint or file, and no work_dir with one")
         model.load_state_dict(load_weights(path))
     return model.eval()

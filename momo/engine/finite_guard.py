@@ -123,7 +123,9 @@ class FiniteGuard(Hook):
         runner.message_hub.update_info(SKIPPED, skipped)
         what = f"a loss or gradient was not finite in step {runner.iter + 1}, so that it changed no weight; see {where}"
         if self.action == "stop" or skipped >= self.limit:
-            raise NonFiniteError(f"{what}. {skipped} such steps, FiniteGuard.action={self.action!r}, {self.limit=}")
+            raise NonFiniteError(
+                f"{what}. {skipped} such steps, FiniteGuard.action={self.action!r}, limit={self.limit}"
+            )
         runner.logger.warning(f"{what}. {skipped} of at most {self.limit} such steps")
 
 

@@ -15,6 +15,7 @@ from momo.registry import HOOKS
 
 from .agree import largest_of_ranks
 from .checkpoint import MoMoCheckpointHook
+from .within import within_training
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 EXIT_PREEMPTED = os.EX_TEMPFAIL  # 75: to be run again with --resume
@@ -46,10 +47,16 @@ class PreemptionHook(Hook):
         self._previous = {number: signal.signal(number, self._remember) for number in SIGNALS}
 
     def after_train(self, runner) -> None:
+        self._give_back()
+
+    def _give_back(self) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
+        if not within_training(frame):  # it has failed, and its program goes on
+            self._give_back()
+            os.kill(os.getpid(), number)
         if self._signal == number == signal.SIGINT:
             raise KeyboardInterrupt
         self._signal = self._signal or number
@@ -73,5 +80,5 @@ class PreemptionHook(Hook):
         if world_size() > 1:
             distributed.barrier()  # no process may leave, and have the others ended, before the first has saved
         runner.logger.warning(f"{number.name}: stopped after step {step}, {saved}; go on with --resume")
-        self.after_train(runner)
+        self._give_back()
         raise SystemExit(EXIT_INTERRUPTED if number == signal.SIGINT else EXIT_PREEMPTED)

@@ -42,8 +42,8 @@ class StageHook(Hook):
     difference that the config does not name is an error, so that nothing is re-initialised in silence.
 
     Args:
-        checkpoint: A checkpoint file, or the work_dir of the previous stage, whose newest checkpoint counts; None
-            starts from random weights.
+        checkpoint: A checkpoint, a file of weights, or the work_dir of the previous stage, whose newest checkpoint
+            counts; None starts from random weights.
         made_by: The command that makes it, for the message if it is missing.
         new: Patterns of weights that this stage may add, such as 'decoders.text.*'.
         unused: Patterns of weights that the previous stage may leave over.

@@ -16,7 +16,10 @@ from torch.distributed.distributed_c10d import _get_default_store
 from momo.ops import rank, world_size
 from momo.registry import HOOKS
 
+from .within import within_training
+
 EXIT_STALLED = 1
+ANSWER = 5.0  # seconds that a living store may take
 PHASES = ("waits for the data of step {}", "is in step {}")
 
 
@@ -39,7 +42,7 @@ class StallHook(Hook):
 
     def before_train(self, runner) -> None:
         self._logger, self._store = runner.logger, _get_default_store() if world_size() > 1 else None
-        self._over = threading.Event()
+        self._over, self._thread = threading.Event(), threading.get_ident()
         threading.Thread(target=self._watch, name="stall", daemon=True).start()
         if self._store is not None:
             self._tell()
@@ -67,6 +70,8 @@ class StallHook(Hook):
     def _watch(self) -> None:
         while not self._over.wait(self._period):
             place = self._place
+            if not within_training(sys._current_frames().get(self._thread)):
+                return
             if place is not None and time.monotonic() - self._since > self.timeout:
                 self._give_up(place)
 
@@ -94,7 +99,7 @@ class StallHook(Hook):
         found: list[str] = []
         reader = threading.Thread(target=lambda: found.append(self._who_is_behind()), daemon=True)
         reader.start()
-        reader.join(3 * self._period + 5)
+        reader.join(3 * self._period + ANSWER)
         keeper = f"rank 0 (process {self._first[3]} on {self._first[4]}) or the launcher"
         return found[0] if found else f"{keeper}, which keeps the store, is silent"
 

@@ -16,6 +16,7 @@ from mmengine.config import Config
 
 from momo.engine import launch
 from momo.engine.config_check import ConfigError
+from momo.engine.launch import one_run_in, was_restarted
 from momo.stack import check_stack
 
 ROOT = Path(__file__).parents[2]
@@ -210,3 +211,21 @@ def test_metrics_are_written_once_as_json(tmp_path, monkeypatch):
     monkeypatch.setattr(launch, "rank", lambda: 1)
     launch.write_metrics(tmp_path / "other.json", {"accuracy": 0.5})
     assert not (tmp_path / "other.json").exists()
+
+
+@pytest.mark.parametrize("name", ["SLURM_RESTART_COUNT", "TORCHELASTIC_RESTART_COUNT"])
+def test_a_restart_is_known(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    assert not was_restarted()
+    monkeypatch.setenv(name, "0")
+    assert not was_restarted()
+    monkeypatch.setenv(name, "1")
+    assert was_restarted()
+
+
+@pytest.mark.parametrize(("variable", "value", "locks"), [("RANK", "0", True), ("RANK", "1", False), ("X", "1", True)])
+def test_the_first_process_locks_the_work_dir(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, locks: bool
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with one_run_in(str(tmp_path)):
+        assert (tmp_path / ".lock").exists() is locks

@@ -101,3 +101,17 @@ def test_a_run_that_ends_by_itself_gives_the_handlers_back(data: dict, tmp_path:
     handlers = [signal.getsignal(number) for number in SIGNALS]
     build_runner(config(data, tmp_path)).train()
     assert [signal.getsignal(number) for number in SIGNALS] == handlers
+
+
+def test_after_a_failure_signals_mean_again_what_they_meant(data: dict, tmp_path: Path) -> None:
+    class Fail(Hook):
+        def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
+            raise MemoryError
+
+    runner = build_runner(config(data, tmp_path))
+    runner.register_hook(Fail())
+    with pytest.raises(MemoryError):
+        runner.train()
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
+        signal.sigtimedwait([], 1)

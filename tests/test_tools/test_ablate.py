@@ -24,6 +24,7 @@ import ablation_tables as tables  # noqa: E402
 import measures  # noqa: E402
 
 from momo.apis import get_config  # noqa: E402
+from momo.engine.checkpoint import verify  # noqa: E402
 from momo.models import MoMoPretrainer  # noqa: E402
 
 # The paper's printed differences, typed apart from its figures.
@@ -262,8 +263,7 @@ def test_one_comparison_runs_from_commands_to_table(project: Path) -> None:
     text = (project / "out/shared_decoder.md").read_text()
     assert "1 seed" in text and "± -" in text
     for name in ("stage1", "stage2", "stage2_shared_decoder"):
-        checkpoint = torch.load(project / "out/seed0" / name / "epoch_2.pth", weights_only=True)
-        assert checkpoint["meta"]["iter"] == 2  # 0.4 of 6 steps, and the least there is
+        assert verify(project / "out/seed0" / name / "epoch_2").step == 2  # 0.4 of 6 steps, and the least there is
 
     again = run_tool(project, *arguments)
     assert "] $ " not in again and "measuring" not in again

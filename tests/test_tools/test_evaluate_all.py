@@ -18,6 +18,8 @@ sys.path.insert(0, str(ROOT / "tools"))
 
 from evaluation import commands, grid, paper, plan, running, tables  # noqa: E402
 
+from momo.engine.checkpoint import current_run  # noqa: E402
+
 
 def test_published_averages_come_out_of_the_published_rows() -> None:
     for group, published in paper.PUBLISHED_AVERAGES.items():
@@ -255,9 +257,10 @@ def test_an_interrupted_training_goes_on_but_not_from_another_one(tmp_path: Path
         return "resume True" in running.run_evaluation("glue_rte", settings(tmp_path, **changes)).problem
 
     assert not resumed()
-    assert resumed() and pointer.is_file()
+    begun = current_run(pointer.parent)
+    assert resumed() and pointer.is_file() and current_run(pointer.parent) == begun
     stand_in.write_text("import sys; sys.exit('resume ' + sys.argv[2])")
-    assert not resumed(digest="another") and not pointer.exists()
+    assert not resumed(digest="another") and not pointer.exists() and current_run(pointer.parent) != begun
 
 
 def test_retrieval_needs_a_contrastive_objective(tmp_path: Path) -> None:

@@ -16,8 +16,9 @@ TOKENIZER = "bert-base-uncased's vocab.txt (github.com/google-research/bert)"
 class Settings(NamedTuple):
     """How all evaluations of a checkpoint are run.
 
-    checkpoint: A file. digest: of its content. has_text, has_contrast: whether its model has met words, and compares
-    them with pictures. gpus: processes, 0 for one without a launcher. options: more of --cfg-options, which win.
+    checkpoint: A file or folder. digest: of its weights. has_text, has_contrast: whether its model has met words, and
+    compares them with pictures. gpus: processes, 0 for one without a launcher. options: more of --cfg-options, which
+    win.
     """
 
     checkpoint: Path

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from momo.apis import get_config
-from momo.engine.checkpoint import load_weights
+from momo.engine.checkpoint import begin_run, load_weights, weights_file
 
 from .commands import Settings, command_of, data_paths, missing, shown_config
 from .plan import EVALUATIONS, figures_of
@@ -38,7 +38,7 @@ class Outcome(NamedTuple):
 def settings_of(checkpoint: Path, data_root: Path, out: Path, gpus: int, options: tuple[str, ...]) -> Settings:
     """Read what must be known of a checkpoint."""
     digest = hashlib.sha256()
-    with checkpoint.open("rb") as file:
+    with weights_file(checkpoint).open("rb") as file:
         while block := file.read(1 << 24):
             digest.update(block)
     names = load_weights(checkpoint)
@@ -82,7 +82,7 @@ def run_evaluation(name: str, settings: Settings) -> Outcome:
     command = command_of(evaluation, settings, work_dir, paths, resume=resume)
     work_dir.mkdir(parents=True, exist_ok=True)
     if not resume:  # a later run must not go on from another's checkpoint
-        (work_dir / "last_checkpoint").unlink(missing_ok=True)
+        begin_run(work_dir)
     (work_dir / "metrics.json").unlink(missing_ok=True)
     write_json(work_dir / "started.json", {"fingerprint": mark, "command": command})
     log = work_dir / "log.txt"

@@ -156,8 +156,10 @@ class Reference:
 
 
 def ledger(work_dir: Path, rank: int = 0) -> list[dict]:
+    """The steps that a rank has done, as it did them; a line that is being written does not count."""
     path = work_dir / f"ledger_{rank}.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    text = path.read_text() if path.exists() else ""
+    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
 
 
 def final_digest(work_dir: Path) -> str:

@@ -26,7 +26,7 @@ from torch.utils.data import Dataset
 from . import child
 from .faults import die
 from .full_disk import in_small_disk
-from .rows_files import Canary
+from .rows_hostile import Canary
 from .rows_resume import Result
 from .runs import FORK, Lab, Running, ledger
 from .tiny import INTERVAL, STEPS
