@@ -10,7 +10,9 @@ import sys
 import threading
 import time
 
+from mmengine.dist import all_gather_object
 from mmengine.hooks import Hook
+from torch.distributed import DistError
 from torch.distributed.distributed_c10d import _get_default_store
 
 from momo.ops import rank, world_size
@@ -46,7 +48,8 @@ class StallHook(Hook):
         threading.Thread(target=self._watch, name="stall", daemon=True).start()
         if self._store is not None:
             self._tell()
-            self._first = self._beat(0)  # its process may keep the store, and must be named if that falls silent
+            own = f"process {os.getpid()} on {socket.gethostname()}"
+            self._processes = all_gather_object(own)  # and none may end, and take the store along, before all have told
             threading.Thread(target=self._keep_telling, name="stall beats", daemon=True).start()
 
     def before_train_epoch(self, runner) -> None:
@@ -77,12 +80,14 @@ class StallHook(Hook):
 
     def _keep_telling(self) -> None:
         while not self._over.wait(self._period):
-            self._tell()
+            try:
+                self._tell()
+            except DistError:  # rank 0 has ended, and with it the store
+                return
 
     def _tell(self) -> None:
         self._beats += 1
-        beat = [*(self._place or (0, 0)), self._beats, os.getpid(), socket.gethostname()]
-        self._store.set(_key(rank()), json.dumps(beat))
+        self._store.set(_key(rank()), json.dumps([*(self._place or (0, 0)), self._beats]))
 
     def _give_up(self, place: tuple[int, int]) -> None:
         behind = "" if self._store is None else f"; {self._ask_the_store()}"
@@ -100,7 +105,7 @@ class StallHook(Hook):
         reader = threading.Thread(target=lambda: found.append(self._who_is_behind()), daemon=True)
         reader.start()
         reader.join(3 * self._period + ANSWER)
-        keeper = f"rank 0 (process {self._first[3]} on {self._first[4]}) or the launcher"
+        keeper = f"rank 0 ({self._processes[0]}) or the launcher"
         return found[0] if found else f"{keeper}, which keeps the store, is silent"
 
     def _who_is_behind(self) -> str:
@@ -108,13 +113,13 @@ class StallHook(Hook):
         time.sleep(2 * self._period)
         second = [self._beat(other) for other in range(world_size())]
         silent = [
-            f"rank {other} (process {now[3]} on {now[4]}) is silent"
+            f"rank {other} ({self._processes[other]}) is silent"
             for other, (before, now) in enumerate(zip(first, second, strict=True))
             if other != rank() and before[2] == now[2]
         ]
         least = min(tuple(beat[:2]) for beat in second)
         slow = [
-            f"rank {other} (process {beat[3]} on {beat[4]}) {PHASES[beat[1]].format(beat[0])}"
+            f"rank {other} ({self._processes[other]}) {PHASES[beat[1]].format(beat[0])}"
             for other, beat in enumerate(second)
             if tuple(beat[:2]) == least
         ]
