@@ -6,9 +6,11 @@ import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from helpers.processes import run_in_processes
 
 from momo.engine import StallHook
 
@@ -118,3 +120,21 @@ def test_what_a_rank_tells(monkeypatch: pytest.MonkeyPatch) -> None:
     hook.before_train_epoch(SimpleNamespace(iter=11))
     hook._tell()
     assert json.loads(hook._store["momo/stall/0"]) == [12, 0, 1]
+
+
+def _begin(rank: int, folder: Path) -> bool:
+    """Whether the last process had begun when this one was through with its beginning."""
+    if rank == 1:
+        time.sleep(1)
+        (folder / "begun").touch()
+    hook = StallHook()
+    hook.before_train(SimpleNamespace(logger=None))
+    begun = (folder / "begun").exists()
+    hook.after_train(None)
+    return begun
+
+
+@pytest.mark.dist
+def test_no_process_is_done_before_all_have_begun(tmp_path: Path) -> None:
+    """One that has nothing left to train would take the store with it, in which the others still have to tell."""
+    assert run_in_processes(_begin, tmp_path, tmp_path) == [True, True]
