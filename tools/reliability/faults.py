@@ -59,8 +59,8 @@ def _always(*args: Any) -> bool:
 # By stage of a save, in the order in which a save passes through them: what is replaced.
 SAVE_STAGES: dict[str, tuple] = {
     "before open": (Path, "mkdir", _is_draft, _nothing),
-    "mid-write": (storage, "_save", _always, _write_half),
-    "before manifest": (storage, "_manifest_text", _always, _nothing),
+    "mid-write": (storage, "_save", lambda tensors, path: path.name == storage.MODEL, _write_half),
+    "before manifest": (storage, "_finish", _always, _nothing),
     "before rename": (Path, "rename", _is_draft, _nothing),
     "before pointer": (work_dir.os, "replace", lambda source, target: Path(target).name == work_dir.POINTER, _nothing),
     "mid-prune": (storage.shutil, "rmtree", _is_discarded, _delete_one),
