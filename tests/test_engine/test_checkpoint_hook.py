@@ -215,6 +215,13 @@ def test_host_memory_is_claimed_once() -> None:
     assert copy({"a": torch.ones(5)})["a"].tolist() == [1] * 5  # another shape
 
 
+def test_host_memory_can_be_claimed_before_it_is_needed() -> None:
+    copy, value = HostCopy(), torch.arange(3.0)
+    copy.claim({"a": value})
+    place = copy._buffers["a"].data_ptr()
+    assert copy({"a": value})["a"].data_ptr() == place and value.tolist() == [0, 1, 2]
+
+
 def test_the_work_dir_is_locked_while_training(data: dict, tmp_path: Path, monkeypatch) -> None:
     runner = build_runner(config(data, tmp_path, steps=2))
     with RunLock(tmp_path):

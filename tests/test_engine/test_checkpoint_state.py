@@ -62,6 +62,11 @@ def test_tensors_are_named_by_their_path_and_not_copied() -> None:
     assert torch.equal(again["optimizer"]["state"][0]["exp_avg"], weights)
 
 
+def test_paths_that_meet_are_told_apart() -> None:
+    found = through_json({"a": {"b/c": torch.zeros(1)}, "a/b": {"c": torch.ones(1)}})
+    assert (found["a"]["b/c"].item(), found["a/b"]["c"].item()) == (0, 1)
+
+
 def test_history_of_logged_values() -> None:
     buffer = HistoryBuffer([0.5, 0.25], [1, 2], max_length=10)
     again = through_json({"loss": buffer})["loss"]

@@ -85,6 +85,7 @@ class MoMoCheckpointHook(Hook):
         self.save_last = save_last
         self._snapshots, self._task, self._lock = Snapshots(), BackgroundTask(), ExitStack()
         self._run: Run | None = None
+        self._claimed = False
 
     def before_run(self, runner) -> None:
         if self._run is not None or not isinstance(runner._train_loop, BaseLoop):  # no training, or what comes after
@@ -110,6 +111,9 @@ class MoMoCheckpointHook(Hook):
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         self._task.check()
+        if not self._claimed and rank() == 0:  # the optimizer has its state now
+            self._claimed = True
+            self._task.start(self._snapshots.claim(runner))
         last = self.save_last and self.is_last_train_iter(runner)
         if not self.by_epoch and (last or self.every_n_train_iters(runner, self.interval)):
             self.save(runner, f"iter_{runner.iter + 1}", runner.epoch, runner.iter + 1)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import mmengine
@@ -17,43 +18,62 @@ from .order import parameter_order
 from .state import split_state
 from .storage import Snapshot
 
+WEIGHTS = "state_dict"  # MMEngine's name for them
+
 
 class HostCopy:
     """Copies tensors into memory that is claimed once and used again, pinned if they come from a GPU.
 
-    New memory costs several times as much as the copy. The copies are valid until the next call.
+    Claiming memory takes several times as long as copying. The copies are valid until the next call.
     """
 
     def __init__(self) -> None:
         self._buffers: dict[str, Tensor] = {}
 
-    def __call__(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def claim(self, tensors: Mapping[str, Tensor]) -> None:
+        """Get the memory for tensors like these, which are not read."""
         self._buffers = {name: self._buffer(name, value) for name, value in tensors.items()}
+
+    def __call__(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        self.claim(tensors)
         for name, value in tensors.items():
             self._buffers[name].copy_(value, non_blocking=True)
         if any(value.is_cuda for value in tensors.values()):
             torch.cuda.synchronize()
-        return self._buffers
+        return dict(self._buffers)
 
     def _buffer(self, name: str, like: Tensor) -> Tensor:
         known = self._buffers.get(name)
         if known is not None and known.shape == like.shape and known.dtype == like.dtype:
             return known
-        return torch.empty(like.shape, dtype=like.dtype, pin_memory=like.is_cuda)
+        # Filled, for a system hands memory out when it is first written to.
+        return torch.empty(like.shape, dtype=like.dtype, pin_memory=like.is_cuda).zero_()
 
 
 class Snapshots:
     """Takes snapshots of a run, one at a time."""
 
     def __init__(self) -> None:
-        self._copy_weights, self._copy_tensors = HostCopy(), HostCopy()
+        self._copy = HostCopy()
 
     def take(self, runner, epoch: int, step: int, run: str) -> Snapshot:
         """Args: epoch, step: where training is to go on."""
-        state = runner_state(runner, epoch, step)
-        weights = self._copy_weights(state.pop("state_dict"))
-        tree, tensors = split_state(state)
-        return Snapshot(weights, self._copy_tensors(tensors), tree, step, epoch, world_size(), run)
+        tree, tensors = split_state(runner_state(runner, epoch, step))
+        copies, weights = self._copy(tensors), tree.pop(WEIGHTS)
+        return Snapshot(
+            {name: copies.pop(place["$tensor"]) for name, place in weights.items()},
+            copies,
+            tree,
+            step,
+            epoch,
+            world_size(),
+            run,
+        )
+
+    def claim(self, runner) -> Callable[[], None]:
+        """A function that gets the memory for snapshots of this run, for a thread to call."""
+        _, tensors = split_state(runner_state(runner, 0, 0))
+        return functools.partial(self._copy.claim, tensors)
 
 
 def runner_state(runner, epoch: int, step: int) -> dict[str, Any]:

@@ -57,6 +57,8 @@ def _encode(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
     if type(value) is float:
         return value if np.isfinite(value) else {"$float": str(value)}
     if isinstance(value, Tensor):
+        while path in tensors:  # names may contain the slash
+            path += "'"
         tensors[path] = value.detach()
         return {"$tensor": path}
     if type(value) in (list, tuple):
