@@ -35,11 +35,40 @@ def packed_attention(qkv: Tensor, layout: SequenceLayout, num_heads: int) -> Ten
     outputs: list[Tensor] = []
     for part, group in zip(parts, layout.groups, strict=True):
         if len(group) > 1 and _has_varlen_kernel(part):
-            outputs.append(_varlen(part, group, num_heads))
+            outputs.append(_varlen(*part.view(len(part), 3, num_heads, -1).unbind(1), group, group))
         else:
             runs = part.split([run.tokens for run in group])
             outputs += [_equal_length(x, run, num_heads) for x, run in zip(runs, group, strict=True)]
     return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+
+
+def cls_attention(q: Tensor, kv: Tensor, layout: SequenceLayout, num_heads: int) -> Tensor:
+    """Attention in which the first token of each sequence sees its own sequence, and no other token asks.
+
+    Equal to the first rows of `packed_attention`, at a fraction of the work.
+
+    Shapes: q (S, C), of the first tokens; kv (N, 2C), keys and values of all tokens side by side; the result is (S, C).
+    Args:
+        num_heads: Heads, a divisor of C.
+    """
+    q_parts = q.split([sum(run.count for run in group) for group in layout.groups])
+    kv_parts = kv.split([sum(run.tokens for run in group) for group in layout.groups])
+    outputs: list[Tensor] = []
+    for q_part, kv_part, group in zip(q_parts, kv_parts, layout.groups, strict=True):
+        if len(group) > 1 and _has_varlen_kernel(kv_part):
+            k_NHD, v_NHD = kv_part.view(len(kv_part), 2, num_heads, -1).unbind(1)
+            q_SHD = q_part.view(len(q_part), num_heads, -1)
+            outputs.append(_varlen(q_SHD, k_NHD, v_NHD, (Run(len(q_part), 1),), group))
+        else:
+            q_runs, kv_runs = q_part.split([run.count for run in group]), kv_part.split([run.tokens for run in group])
+            outputs += [_firsts(*parts, num_heads) for parts in zip(q_runs, kv_runs, group, strict=True)]
+    return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+
+
+def _firsts(q: Tensor, kv: Tensor, run: Run, num_heads: int) -> Tensor:
+    q_BH1D = q.view(run.count, num_heads, 1, -1)
+    k_BHLD, v_BHLD = kv.view(run.count, run.length, 2, num_heads, -1).permute(2, 0, 3, 1, 4)
+    return F.scaled_dot_product_attention(q_BH1D, k_BHLD, v_BHLD).reshape(run.count, -1)
 
 
 def _equal_length(qkv: Tensor, run: Run, num_heads: int) -> Tensor:
@@ -54,10 +83,10 @@ def _has_varlen_kernel(qkv: Tensor) -> bool:
     return torch.cuda.get_device_capability(qkv.device) >= (8, 0)  # flash attention knows nothing older than Ampere
 
 
-def _varlen(qkv: Tensor, group: tuple[Run, ...], num_heads: int) -> Tensor:
-    q_NHD, k_NHD, v_NHD = qkv.view(qkv.shape[0], 3, num_heads, -1).unbind(1)
-    bounds, longest = cu_seqlens(group, qkv.device), max(run.length for run in group)
-    return varlen_attn(q_NHD, k_NHD, v_NHD, bounds, bounds, longest, longest).flatten(1)
+def _varlen(q_NHD: Tensor, k_NHD: Tensor, v_NHD: Tensor, queries: tuple[Run, ...], keys: tuple[Run, ...]) -> Tensor:
+    bounds = [cu_seqlens(runs, q_NHD.device) for runs in (queries, keys)]
+    longest = [max(run.length for run in runs) for runs in (queries, keys)]
+    return varlen_attn(q_NHD, k_NHD, v_NHD, *bounds, *longest).flatten(1)
 
 
 class AttentionMaps(TorchFunctionMode):
