@@ -10,6 +10,7 @@ default_hooks = dict(
     preemption=dict(type="PreemptionHook"),
     finite_guard=dict(type="FiniteGuard"),
     stall=dict(type="StallHook"),
+    broken_samples=dict(type="BrokenSamplesHook"),
     sampler_seed=None,  # order is a function of (seed, epoch): samplers here keep no seed to set
 )
 env_cfg = dict(cudnn_benchmark=False, mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0))

@@ -46,8 +46,25 @@ def decode_rgb(data: bytearray, max_pixels: int = MAX_PIXELS) -> Tensor:
     except BrokenSample:
         raise
     except BROKEN as error:
-        what = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise BrokenSample("truncated", f"{kind}: {what}") from error
+        raise _broken(kind, error) from error
+
+
+def image_size(data: bytes | bytearray, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """Width and height of such a picture as they are stored, from its header.
+
+    Raises: BrokenSample as `decode_rgb`.
+    """
+    kind = image_kind(data)
+    try:
+        if kind == "JPEG":
+            size = jpeg_size(data)
+        else:
+            with Image.open(io.BytesIO(data), formats=[kind]) as image:
+                size = image.size
+    except BROKEN as error:
+        raise _broken(kind, error) from error
+    _check_pixels(kind, *size, max_pixels)
+    return size
 
 
 def image_kind(data: bytes | bytearray) -> str:
@@ -88,6 +105,13 @@ def jpeg_size(data: bytes | bytearray) -> tuple[int, int]:
     except (ValueError, IndexError, struct.error):
         pass  # the data end
     raise ValueError("no frame header")
+
+
+def _broken(kind: str, error: Exception) -> BrokenSample:
+    """What a decoder's error says."""
+    reason = "too large" if isinstance(error, Image.DecompressionBombError) else "truncated"
+    what = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return BrokenSample(reason, f"{kind}: {what}")
 
 
 def _check_pixels(kind: str, width: int, height: int, max_pixels: int) -> None:

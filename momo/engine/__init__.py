@@ -1,5 +1,6 @@
 """Training. Importing this package fills the registries of loops, hooks and model wrappers."""
 
+from .broken_hook import BrokenSamplesHook
 from .checkpoint import MoMoCheckpointHook
 from .distributed import MoMoDistributedDataParallel
 from .finite_guard import FiniteGuard
@@ -15,6 +16,7 @@ from .val_loop import MultiModalTestLoop, MultiModalValLoop
 from .zero_shot_loop import ZeroShotLoop
 
 __all__ = [
+    "BrokenSamplesHook",
     "DecayMatricesOnly",
     "FiniteGuard",
     "LinearProbeLoop",

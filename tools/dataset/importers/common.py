@@ -7,7 +7,9 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
+
+from momo.datasets.to_arrow import is_text
 
 Options = argparse.Namespace
 
@@ -60,15 +62,21 @@ def flickr_id(url: str | None) -> str | None:
 
 
 def clean(captions: Iterable[Any]) -> tuple[str, ...]:
-    """Captions without spaces around them; the empty ones, and what is no text, left out."""
-    return tuple(caption.strip() for caption in captions if isinstance(caption, str) and caption.strip())
+    """Captions without spaces around them; the empty ones, and what training takes for no text, left out."""
+    texts = (caption.strip() for caption in captions if is_text(caption))
+    return tuple(text for text in texts if text and "\0" not in text)
+
+
+def open_lines(path: Path) -> TextIO:
+    """A file of UTF-8 lines that end at '\\n' alone; what is not UTF-8 is kept, for `clean` to find."""
+    return path.open(encoding="utf-8-sig", errors="surrogateescape", newline="\n")
 
 
 def read_json(path: Path, form: str) -> Any:
     """Raises: ValueError naming the file if it is not JSON."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{path} is not {form}: {error}") from error
 
 
