@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -66,12 +67,16 @@ def resolve(root: str, reference: str) -> ImageReference:
     return parsed._replace(path=below(root, parsed.path))
 
 
-def open_binary(path: str) -> BinaryIO:
-    """A file to read from, to be closed by whoever opens it. The name is no pattern, whatever is in it."""
+@contextmanager
+def open_binary(path: str) -> Iterator[BinaryIO]:
+    """A file to read from. Its name is no pattern, whatever is in it."""
     if not is_url(path):
-        return open(path, "rb")
-    system, inner = fsspec.core.url_to_fs(path)
-    return system.open(inner, "rb")
+        with open(path, "rb") as file:
+            yield file
+        return
+    system, inner = fsspec.core.url_to_fs(path)  # an archive is closed when nobody holds it
+    with system.open(inner, "rb") as file:
+        yield file
 
 
 def read_bytes(path: str, offset: int = 0, size: int | None = None) -> bytes:
@@ -126,7 +131,7 @@ def list_files(root: str, suffixes: tuple[str, ...]) -> list[str]:
         system, inner = fsspec.core.url_to_fs(root)
         paths = [found_url(root, system, path) for path in system.find(inner)]
     else:
-        paths = _walk(root)
+        paths = _walk(root) if os.path.isdir(root) else []
     return sorted((path for path in paths if has_suffix(_chain(path).own, suffixes)), key=os.fsencode)
 
 
@@ -142,8 +147,13 @@ def _walk(folder: str, above: tuple[str, ...] = ()) -> Iterator[str]:
         for entry in entries:
             if not entry.is_dir():
                 yield entry.path
-            elif not entry.is_symlink() or os.path.realpath(entry.path) not in above:
+            elif not entry.is_symlink() or not _leads_up(os.path.realpath(entry.path), above):
                 yield from _walk(entry.path, above)
+
+
+def _leads_up(target: str, above: tuple[str, ...]) -> bool:
+    """Whether a folder holds one of these."""
+    return any(f"{folder}{os.sep}".startswith(f"{target.rstrip(os.sep)}{os.sep}") for folder in above)
 
 
 def found_url(root: str, system: fsspec.AbstractFileSystem, path: str) -> str:

@@ -34,6 +34,8 @@ def choose_columns(columns: Columns, present: Sequence[str], path: str) -> dict[
         found = [name for name in names if name in present]
         if not found:
             raise ValueError(f"{path} has no column {' or '.join(map(repr, names))}; it has {list(present)}")
+        if list(present).count(found[0]) > 1:
+            raise ValueError(f"{path} has several columns {found[0]!r}: rename all but one")
         chosen[ours] = found[0]
     return chosen
 

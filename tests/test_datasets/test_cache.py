@@ -55,11 +55,11 @@ def test_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         file.write("1")
     assert cached("memory://cache/a.bin", "kind", write("x")).parent == tmp_path / "xdg" / "momo"
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere
-    other = cached(str(source), "kind", write("x"))
+    other = cached(str(source), "other", write("x"))
     assert other.parent == tmp_path / "xdg" / "momo"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    assert cached(str(source), "kind", write("x")).parent == tmp_path / "home" / ".cache" / "momo"
+    assert cached(str(source), "other", write("x")).parent == tmp_path / "home" / ".cache" / "momo"
 
 
 def test_a_failed_build_leaves_nothing(tmp_path: Path) -> None:

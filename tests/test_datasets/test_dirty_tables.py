@@ -76,6 +76,16 @@ def test_types_of_parquet(tmp_path: Path) -> None:
     assert large[0]["text"] == "a"
 
 
+def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    """Neither is the right one."""
+    columns = [pyarrow.array(["a"]), pyarrow.array(["b"])]
+    pyarrow.parquet.write_table(pyarrow.Table.from_arrays(columns, names=["text", "text"]), tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match=r"a\.parquet has several columns 'text': rename all but one"):
+        open_table(str(tmp_path / "a.parquet"), TEXT)
+    with pytest.raises(ValueError, match=r"b\.csv has several columns 'text'"):
+        texts(tmp_path / "b.csv", "text,text\na,b\n")
+
+
 def test_images_as_plain_bytes(tmp_path: Path) -> None:
     write_images(tmp_path / "images", 3, size=9)
     data = list(files_below(tmp_path / "images").values())

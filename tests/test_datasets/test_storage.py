@@ -149,6 +149,7 @@ def test_links_to_folders_are_followed_but_not_in_circles(tmp_path: Path) -> Non
         (tmp_path / name).touch()
     (tmp_path / "train" / "n1").symlink_to(tmp_path / "disk" / "n1")
     (tmp_path / "train" / "self").symlink_to(".")
+    (tmp_path / "train" / "up").symlink_to("..")
     (tmp_path / "disk" / "n1" / "next").symlink_to("../n2")
     (tmp_path / "disk" / "n2" / "back").symlink_to("../n1")
     (tmp_path / "train" / "gone.png").symlink_to("nowhere")

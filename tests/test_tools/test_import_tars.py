@@ -60,7 +60,7 @@ def test_img2dataset_tars(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     ]
     assert report(out)["problems"] == {"no caption": 1, "not downloaded": 1}
     assert not [path for path in tmp_path.rglob("*") if path.suffix in (".jpg", ".PNG")]  # nothing was unpacked
-    tar.write_bytes(tar.read_bytes()[:-9000])
+    tar.write_bytes(tar.read_bytes()[:1000])
     with pytest.raises(SystemExit, match=r"1 of 1 shards failed(.|\n)*00000\.tar is no tar, damaged"):
         run_import(monkeypatch, "webdataset", tar, *args)
 
