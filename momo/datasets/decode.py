@@ -122,7 +122,11 @@ def _check_pixels(kind: str, width: int, height: int, max_pixels: int) -> None:
 
 def _to_rgb(image: Image.Image) -> np.ndarray:
     """Shape (H, W, 3), uint8."""
-    ImageOps.exif_transpose(image, in_place=True)
+    image.load()
+    try:
+        ImageOps.exif_transpose(image, in_place=True)
+    except BROKEN:  # of the tag alone, for the pixels are there: one that cannot be read turns nothing, as in a JPEG
+        pass
     if image.mode.startswith("I"):
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.has_transparency_data:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from helpers.importing import COCO, import_pairs, picture, run_import, write
-from importers.common import flickr_id
+from importers.common import flickr_id, names
 from importers.steps import look_at
 
 
@@ -78,6 +78,12 @@ def test_what_is_not_in_the_published_form_is_named(tmp_path: Path, monkeypatch:
 )
 def test_a_photo_at_flickr_is_known_by_its_number(url: str | None, number: str | None) -> None:
     assert flickr_id(url) == number
+
+
+def test_names_with_spaces_stay_one_name() -> None:
+    """Or 'IMG 1.jpg' of one set would be known as '1.jpg', which another set has too, and be dropped for it."""
+    assert names("IMG 1.jpg", flickr=3, coco=None) == "IMG%201.jpg flickr:3"
+    assert names(7) == "7"
 
 
 def test_a_bomb_is_known_by_its_header() -> None:

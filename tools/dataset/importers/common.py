@@ -48,9 +48,11 @@ class Format(NamedTuple):
 def names(own: int | str, **others: int | str | None) -> str:
     """The manifest's id: the set's own name of an image, then its names in other sets, as 'flickr:8119368305'.
 
-    By these the same picture is found in two sets, though its bytes differ.
+    By these the same picture is found in two sets, though its bytes differ. Spaces, which part the names, are '%20' in
+    them.
     """
-    return " ".join([str(own), *(f"{name}:{value}" for name, value in others.items() if value is not None)])
+    found = [str(own), *(f"{name}:{value}" for name, value in others.items() if value is not None)]
+    return " ".join(name.replace(" ", "%20") for name in found)
 
 
 def flickr_id(url: str | None) -> str | None:
