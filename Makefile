@@ -33,7 +33,7 @@ format: $(INSTALLED)
 
 # The site, in build/site; a dead link or anchor is an error.
 docs: $(INSTALLED)
-	$(VENV)/bin/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict --quiet
 
 # Leaves .venv, data and work_dirs.
 clean:

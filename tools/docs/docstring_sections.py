@@ -8,6 +8,12 @@ from typing import Any
 import griffe
 
 _SECTION = re.compile(r"^(Args|Returns|Raises|Shapes|Source):[ ]*(.*)$")
+_CODE_OR_SIGN = re.compile(r"(`[^`]+`)|([\[<*])")
+
+
+def literal(text: str) -> str:
+    """Signs that Markdown would read as links, tags or emphasis are shown as they are; code in backticks stays code."""
+    return _CODE_OR_SIGN.sub(lambda match: match[1] or f"\\{match[2]}", text)
 
 
 def separate_sections(text: str) -> str:
@@ -18,7 +24,7 @@ def separate_sections(text: str) -> str:
     """
     lines: list[str] = []
     paragraph = False
-    for line in text.splitlines():
+    for line in literal(text).splitlines():
         if section := _SECTION.match(line):
             name, words = section.groups()
             paragraph = bool(words)
