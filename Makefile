@@ -4,7 +4,7 @@ VENV := .venv
 INSTALLED := $(VENV)/.installed
 SOURCES := momo tools configs tests benchmarks $(wildcard projects) setup.py
 
-.PHONY: demo study-table4 test test-all lint format clean
+.PHONY: demo study-table4 test test-all lint format docs clean
 
 # Real data, three short training stages, figures: about 15 minutes on two CPU cores. `make demo SEED=1` draws anew.
 SEED ?= 0
@@ -31,6 +31,10 @@ format: $(INSTALLED)
 	$(VENV)/bin/ruff check --fix $(SOURCES)
 	$(VENV)/bin/ruff format $(SOURCES)
 
+# The site, in build/site; a dead link or anchor is an error.
+docs: $(INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict --quiet
+
 # Leaves .venv, data and work_dirs.
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .hypothesis .ruff_cache
@@ -39,5 +43,5 @@ clean:
 $(INSTALLED): setup.py $(wildcard requirements/*.txt)
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	@echo 'installing into $(VENV); the first time, this fetches some gigabytes'
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[tests,demo,doctor]'
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[tests,demo,doctor,docs]'
 	touch $@
