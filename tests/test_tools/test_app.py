@@ -61,6 +61,7 @@ def write_models(folder: Path) -> list[str]:
 @pytest.fixture
 def address(tmp_path: Path) -> Iterator[str]:
     """The page of a process of its own, which has to end without a stack trace."""
+    pytest.importorskip("gradio", reason="pip install '.[app]'")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -131,7 +132,6 @@ class Tab:
 
 @pytest.mark.slow
 def test_every_tab(page, tmp_path: Path) -> None:
-    pytest.importorskip("gradio", reason="pip install '.[app]'")
     photo = tmp_path / "photos" / "odd" / "003.png"
     page.get_by_role("tab").first.wait_for()
     assert page.get_by_role("tab").all_inner_texts() == ["Search", "Restore", "Fill in", "Classify", "Ask"]
@@ -152,7 +152,6 @@ def test_every_tab(page, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_bad_input_gets_a_message(page, tmp_path: Path) -> None:
-    pytest.importorskip("gradio", reason="pip install '.[app]'")
     (tmp_path / "bad.png").write_text("this is no picture")
     (tmp_path / "large.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(9_000_000))
     page.get_by_role("tab").first.wait_for()
