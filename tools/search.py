@@ -17,8 +17,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from rich.console import Console
-from rich.table import Table
 from torchvision.io import write_png
 from torchvision.transforms import v2
 from torchvision.utils import make_grid
@@ -71,10 +69,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         query = search.by_text(args.caption, args.count) if args.caption else search.by_image(args.image, args.count)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
-    table = Table("similarity", "picture", title=args.caption or args.image, box=None)
+    print("similarity  picture")
     for match in query[0]:
-        table.add_row(f"{match.similarity:.3f}", match.image)
-    Console(soft_wrap=True).print(table)
+        print(f"{match.similarity:10.3f}  {match.image}")
     if args.out:
         draw(args.out, query[0])
         print(args.out)

@@ -122,7 +122,7 @@ def test_zero_shot_probabilities(stage3, words, photos) -> None:
     images = embed_images(stage3, squeezed(photos))
     prompts = [embed_texts(stage3, [f"a {name}", f"the {name} over the sea"], words) for name in names]
     classes = torch.stack([F.normalize(features.mean(0), dim=0) for features in prompts])
-    scale = stage3.objectives["image_text"]["itc"].contrastive.logit_scale.exp()
+    scale = stage3.objectives["image_text"]["itc"].contrastive.logit_scale.detach().exp()
     expected = (scale * images @ classes.T).softmax(1)
     for row, labels in zip(expected.tolist(), found, strict=True):
         assert dict(labels) == pytest.approx(dict(zip(names, row, strict=True)), abs=1e-5)
@@ -204,8 +204,8 @@ def test_heat_map_is_red_where_relevance_is_largest() -> None:
     picture = heat_map(np.full((32, 64, 3), 255, dtype=np.uint8), patches, shortest=64)
     assert picture.shape == (3, 64, 128)
     red, green, blue = (int(value) for value in picture[:, 24, 80])  # the middle of the patch
-    assert red > 200 and green < 140 and blue < 140
-    assert int(picture[2, 56, 8]) > 200 > int(picture[0, 56, 8])  # far from it, blue
+    assert red > green + 50 and red > blue + 50
+    assert int(picture[2, 56, 8]) > int(picture[0, 56, 8]) + 50  # far from it, blue
     assert heat_map(np.zeros((400, 500, 3), dtype=np.uint8), patches).shape == (3, 400, 500)  # never made smaller
     assert heat_map(np.zeros((8, 8, 3), dtype=np.uint8), torch.zeros(2, 2)).isfinite().all()
 

@@ -1,6 +1,5 @@
 """A folder is embedded once, and searched from then on in a mapped file."""
 
-import logging
 import os
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 import torch
 from helpers.data import VOCABULARY
 from helpers.tiny import perturb, tiny_pretrainer
+from mmengine.logging import MMLogger
 from torch.nn import functional as F
 
 from momo.apis import ImageIndex, RetrievalInferencer, embed_texts, retrieve
@@ -74,8 +74,10 @@ def test_folder_is_embedded_once(stage3, words, photos: list[str], embedded: lis
     def open_folder(model=stage3) -> RetrievalInferencer:
         return RetrievalInferencer(model, folder=folder, tokenizer=words, batch_size=2)
 
-    with caplog.at_level(logging.WARNING, "mmengine"):
-        search = open_folder()
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(caplog.handler)
+    search = open_folder()
+    logger.removeHandler(caplog.handler)
     assert embedded == [1, 2, 2] and search.index.images == photos  # broken.png comes first
     assert "1 of 6 images" in caplog.text and "broken.png cannot be read" in caplog.text
     for path, found in zip(photos, search.by_image(photos, k=2), strict=True):
