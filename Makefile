@@ -4,12 +4,17 @@ VENV := .venv
 INSTALLED := $(VENV)/.installed
 SOURCES := momo tools configs tests benchmarks $(wildcard projects) setup.py
 
-.PHONY: demo study-table4 test test-all lint format docs clean
+.PHONY: demo app study-table4 test test-all lint format docs clean
 
 # Real data, three short training stages, figures: about 15 minutes on two CPU cores. `make demo SEED=1` draws anew.
 SEED ?= 0
 demo: $(INSTALLED)
 	$(VENV)/bin/python tools/demo/run.py --seed $(SEED)
+
+# A page to try the demo's model on, at http://127.0.0.1:7860; `make app APP='CONFIG CHECKPOINT --images FOLDER'` for another.
+app: $(INSTALLED)
+	$(VENV)/bin/python -c 'import gradio' 2>/dev/null || $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[app]'
+	$(VENV)/bin/python tools/app.py $(APP)
 
 # Every task of the demo's data after each training stage, the paper's Table 4 in small: the demo and half an hour more.
 study-table4: $(INSTALLED)

@@ -42,7 +42,7 @@ def decode_rgb(data: bytearray, max_pixels: int = MAX_PIXELS) -> Tensor:
             return decode_jpeg(encoded, mode=ImageReadMode.RGB, apply_exif_orientation=True)
         with Image.open(io.BytesIO(data), formats=[kind]) as image:
             _check_pixels(kind, *image.size, max_pixels)
-            return torch.from_numpy(_to_rgb(image)).permute(2, 0, 1)
+            return torch.from_numpy(to_rgb(image)).permute(2, 0, 1)
     except BrokenSample:
         raise
     except BROKEN as error:
@@ -120,8 +120,8 @@ def _check_pixels(kind: str, width: int, height: int, max_pixels: int) -> None:
         raise BrokenSample("too large", what)
 
 
-def _to_rgb(image: Image.Image) -> np.ndarray:
-    """Shape (H, W, 3), uint8."""
+def to_rgb(image: Image.Image) -> np.ndarray:
+    """An open picture as `decode_rgb` gives it, of shape (H, W, 3), uint8; its EXIF tag is used up."""
     image.load()
     try:
         ImageOps.exif_transpose(image, in_place=True)
