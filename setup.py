@@ -61,6 +61,7 @@ setup(
         "cluster": read_requirements("cluster"),
         "doctor": read_requirements("doctor"),
         "benchmarks": read_requirements("benchmarks"),
+        "onnx": read_requirements("onnx"),
     },
     cmdclass={"build_py": BuildWithConfigs},
     zip_safe=False,
