@@ -62,9 +62,10 @@ class OnnxEncoder(nn.Module):
         return last, pooled, F.normalize(projection(pooled), dim=-1)
 
     def example(self, batch: int, length: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Inputs of any size: noise for images, random words after [CLS], and padding after texts of 1 to `length` tokens.
+        """Inputs to try it with: noise for images, texts of random words.
 
-        The first text is `length` tokens long.
+        Args:
+            length: Tokens of the first text; the others have 1 to as many, then padding.
         """
         config = self.encoder.config
         side, inputs = config.image_size, {}
