@@ -26,5 +26,5 @@ param_scheduler = [
 ]
 custom_hooks = [
     dict(type="ProgressHook"),
-    dict(type="PicturesHook", interval=3, datasets=dict(image=_val["image"]["dataset"])),
+    dict(type="PicturesHook", interval=3, examples=dict(image=_val["image"]["dataset"])),
 ]

@@ -47,5 +47,5 @@ custom_hooks = [
         new=["decoders.cross_modal.*", "objectives.image_text.*"],
         unused=["decoders.image.*"],
     ),
-    dict(type="PicturesHook", interval=35, datasets=dict(image_text=_shown_pairs)),
+    dict(type="PicturesHook", interval=35, examples=dict(image_text=_shown_pairs)),
 ]

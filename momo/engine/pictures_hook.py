@@ -35,7 +35,7 @@ class PicturesHook(Hook):
         interval: Epochs, or with `by_epoch=False` steps, between two drawings.
         count: Examples to restore, and captions to find pictures for.
         gallery: Pairs whose pictures are searched.
-        datasets: Configs of datasets by modality that the examples come from, evenly over each; where there is none it
+        examples: Configs of datasets by modality that the examples come from, evenly over each; where there is none it
             is the training set.
     Raises: ValueError for a number below 1, data of a modality that the model does not have, or another kind of model.
     """
@@ -46,22 +46,22 @@ class PicturesHook(Hook):
         by_epoch: bool = True,
         count: int = 6,
         gallery: int = 64,
-        datasets: dict[str, dict] | None = None,
+        examples: dict[str, dict] | None = None,
     ) -> None:
         for name, value in (("interval", interval), ("count", count), ("gallery", gallery)):
             if value < 1:
                 raise ValueError(f"PicturesHook.{name}={value} must be at least 1")
         self.interval, self.by_epoch, self.count, self.gallery = interval, by_epoch, count, gallery
-        self.datasets: Mapping[str, dict] = datasets or {}
+        self.examples: Mapping[str, dict] = examples or {}
         self._samples: dict[tuple[str, int], list[dict[str, Any]]] = {}
 
     def before_train(self, runner) -> None:
         model = unwrap(runner.model)
         if not isinstance(model, MoMoPretrainer):
             raise ValueError(f"PicturesHook shows what a MoMoPretrainer does, not a {type(model).__name__}")
-        unknown = set(self.datasets) - set(model.modalities)
+        unknown = set(self.examples) - set(model.modalities)
         if unknown:
-            raise ValueError(f"PicturesHook.datasets are for {sorted(unknown)}, the model for {list(model.modalities)}")
+            raise ValueError(f"PicturesHook.examples are for {sorted(unknown)}, the model for {list(model.modalities)}")
         self._active = rank() == 0
         if self._active and any(isinstance(parameter, DTensor) for parameter in model.parameters()):
             runner.logger.warning("The model is spread over processes, and one alone cannot run it: no pictures.")
@@ -93,17 +93,17 @@ class PicturesHook(Hook):
             for name, objective in table.items():
                 if "pixels" in objective.decoder_outputs:
                     found = Found(modality, name, objective, model.decoders[objective.decoder])
-                    samples = self._examples(runner, modality, self.count)
+                    samples = self._samples_of(runner, modality, self.count)
                     yield f"restored_{modality}_{name}", restored(model, found, samples)
                 elif isinstance(objective, ITC):
-                    samples = self._examples(runner, modality, self.gallery)
+                    samples = self._samples_of(runner, modality, self.gallery)
                     yield f"found_{modality}", matches(model, samples, self.count)
 
-    def _examples(self, runner, modality: str, count: int) -> list[dict[str, Any]]:
+    def _samples_of(self, runner, modality: str, count: int) -> list[dict[str, Any]]:
         """Transformed samples, read when they are first drawn: data workers are there then, and share no open file."""
         if (modality, count) not in self._samples:
-            if modality in self.datasets:
-                dataset = DATASETS.build(self.datasets[modality])
+            if modality in self.examples:
+                dataset = DATASETS.build(self.examples[modality])
             else:
                 dataset = runner.train_dataloader.loaders[modality].dataset
             self._samples[modality, count] = [dataset[place] for place in evenly(len(dataset), count)]
