@@ -64,6 +64,7 @@ setup(
         "doctor": read_requirements("doctor"),
         "docs": read_requirements("docs"),
         "benchmarks": read_requirements("benchmarks"),
+        "onnx": read_requirements("onnx"),
     },
     cmdclass={"build_py": BuildWithConfigs},
     zip_safe=False,

@@ -19,5 +19,6 @@ log_processor = dict(
     window_size=20,
     mean_pattern=r".*(loss|accuracy|time|grad_norm|samples_per_s).*",
 )
-visualizer = dict(type="Visualizer", vis_backends=[dict(type="LocalVisBackend")])
+# Scalars as JSON lines and for `tensorboard --logdir work_dirs`. docs/logging.md has W&B and MLflow, a line each.
+visualizer = dict(type="Visualizer", vis_backends=[dict(type="LocalVisBackend"), dict(type="TensorboardVisBackend")])
 log_level = "INFO"

@@ -6,6 +6,7 @@ from .distributed import MoMoDistributedDataParallel
 from .finite_guard import FiniteGuard
 from .linear_probe_loop import LinearProbeLoop
 from .optim import DecayMatricesOnly
+from .pictures_hook import PicturesHook
 from .preemption_hook import PreemptionHook
 from .progress_hook import ProgressHook
 from .retrieval_loop import RetrievalLoop
@@ -25,6 +26,7 @@ __all__ = [
     "MultiModalTestLoop",
     "MultiModalTrainLoop",
     "MultiModalValLoop",
+    "PicturesHook",
     "PreemptionHook",
     "ProgressHook",
     "RetrievalLoop",

@@ -63,11 +63,15 @@ class MoMoImageEmbedding(nn.Module):
             raise ValueError(f"images of {height} x {width} pixels are not made of {self.patch_size}-pixel patches")
         return height // self.patch_size, width // self.patch_size
 
-    def forward(self, pixel_values: Tensor) -> Tensor:
+    def patches(self, pixel_values: Tensor) -> Tensor:
+        """Pixels of the patches (B, L, channels * p * p), row by row, each channel first."""
         grid, side = self.grid(pixel_values), self.patch_size
         patches = pixel_values.unflatten(3, (grid[1], side)).unflatten(2, (grid[0], side))
-        tokens = self.proj(patches.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2).to(self.proj.weight.dtype))
-        return tokens + self.positions(grid).to(tokens.dtype)
+        return patches.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        tokens = self.proj(self.patches(pixel_values).to(self.proj.weight.dtype))
+        return tokens + self.positions(self.grid(pixel_values)).to(tokens.dtype)
 
 
 class MoMoTextEmbedding(nn.Module):

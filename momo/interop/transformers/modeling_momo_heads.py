@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -90,23 +91,30 @@ class MoMoForImageTextRetrieval(MoMoPreTrainedModel):
 
 
 class MoMoDecoder(nn.Module):
-    """Put mask tokens where the encoder saw nothing, and run a shallow transformer over the whole sequences."""
+    """Put mask tokens where the encoder saw nothing, and run a shallow transformer over the whole sequences.
 
-    def __init__(self, config: MoMoConfig) -> None:
+    Args:
+        outputs: 'pixels', 'tokens' or both.
+    """
+
+    def __init__(self, config: MoMoConfig, outputs: Sequence[str] = ("tokens",)) -> None:
         super().__init__()
         dim = config.decoder_hidden_size
         self.embed = nn.Linear(config.hidden_size, dim)
-        self.mask_tokens = nn.Embedding(2, dim)  # for a hidden patch and a hidden word; patches are not hidden here
+        self.mask_tokens = nn.Embedding(2, dim)  # for a hidden patch and a hidden word
         self.blocks = nn.ModuleList(
             MoMoBlock(config, dim, config.decoder_num_attention_heads, 4 * dim)
             for _ in range(config.decoder_num_hidden_layers)
         )
         self.norm = nn.LayerNorm(dim, eps=config.layer_norm_eps)
-        self.token_head = nn.Sequential(
-            nn.Linear(dim, config.hidden_size),
-            nn.GELU(),
-            nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps),
-        )
+        if "pixels" in outputs:
+            self.pixel_head = nn.Linear(dim, config.num_channels * config.patch_size**2)
+        if "tokens" in outputs:
+            self.token_head = nn.Sequential(
+                nn.Linear(dim, config.hidden_size),
+                nn.GELU(),
+                nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps),
+            )
         words = sincos_1d(torch.arange(config.max_position_embeddings, device="cpu"), dim).float()
         self.register_buffer("word_positions", F.pad(words, (0, 0, 1, 0)), persistent=False)  # row 0: [CLS] has none
         self.patch_positions = PatchPositions(config, dim)
@@ -114,11 +122,14 @@ class MoMoDecoder(nn.Module):
     def forward(
         self, x: Tensor, hidden: Tensor, places: Tensor, grid: tuple[int, int] | None, valid: Tensor | None
     ) -> Tensor:
-        """Features of the words, ready for the vocabulary.
+        """Features of all tokens, for `predict_words` and `predict_pixels`.
 
-        Shapes: x (B, S, C), encoded; hidden, valid (B, S); places (B, T); the result is (B, T, C).
+        Shapes: x (B, S, C), encoded; hidden, valid (B, S); places (B, T), zeros (B, 1) for an image alone; the result
+            is (B, S, decoder_hidden_size).
         """
-        x = torch.where(hidden[..., None], self.mask_tokens.weight[1], self.embed(x))
+        patch, word = self.mask_tokens.weight
+        masks = torch.cat([word.expand(places.shape[1], -1), patch.expand(x.shape[1] - places.shape[1], -1)])
+        x = torch.where(hidden[..., None], masks, self.embed(x))
         positions = self.word_positions[places.clamp(min=0)]
         if grid is not None:
             patches = self.patch_positions(grid).expand(len(x), -1, -1)
@@ -126,7 +137,15 @@ class MoMoDecoder(nn.Module):
         x, mask = x + positions.to(x.dtype), None if valid is None else valid[:, None, None, :]
         for block in self.blocks:
             x, _ = block(x, mask, False)
-        return self.token_head(self.norm(x[:, : places.shape[1]]))
+        return self.norm(x)
+
+    def predict_words(self, x: Tensor, count: int) -> Tensor:
+        """Features (B, T, C) of the first `count` tokens, the words, ready for the vocabulary."""
+        return self.token_head(x[:, :count])
+
+    def predict_pixels(self, x: Tensor, count: int) -> Tensor:
+        """Pixels (B, L, channels * p * p) of the last `count` tokens, the patches."""
+        return self.pixel_head(x[:, -count:])
 
 
 class MoMoForMaskedLM(MoMoPreTrainedModel):
@@ -167,7 +186,8 @@ class MoMoForMaskedLM(MoMoPreTrainedModel):
         encoded = self.momo.encode(x, visible, output_attentions, output_hidden_states)
         grid = None if pixel_values is None else self.momo.image_embed.grid(pixel_values)
         places = text_places(input_ids, attention_mask)
-        logits = self.lm_head(self.decoder(encoded.last_hidden_state, hidden, places, grid, valid))
+        decoded = self.decoder(encoded.last_hidden_state, hidden, places, grid, valid)
+        logits = self.lm_head(self.decoder.predict_words(decoded, input_ids.shape[1]))
         loss = None
         if labels is not None:
             loss = self.loss_function(logits, labels, vocab_size=self.config.vocab_size)
