@@ -4,7 +4,7 @@ VENV := .venv
 INSTALLED := $(VENV)/.installed
 SOURCES := momo tools configs tests benchmarks $(wildcard projects) setup.py
 
-.PHONY: demo app study-table4 test test-all lint format docs clean
+.PHONY: demo app study-table4 benchmark test test-all lint format docs clean
 
 # Real data, three short training stages, figures: about 15 minutes on two CPU cores. `make demo SEED=1` draws anew.
 SEED ?= 0
@@ -19,6 +19,12 @@ app: $(INSTALLED)
 # Every task of the demo's data after each training stage, the paper's Table 4 in small: the demo and half an hour more.
 study-table4: $(INSTALLED)
 	$(VENV)/bin/python tools/study/table4.py --seed $(SEED)
+
+# Speed and memory beside other projects, each target met or missed: under 20 minutes on two idle CPU cores. Peers that
+# cannot be installed are rows that say so.
+benchmark: $(INSTALLED)
+	-$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/benchmarks.txt
+	$(VENV)/bin/python benchmarks/speed.py --out work_dirs/speed.json
 
 # The fast tests.
 test: $(INSTALLED)

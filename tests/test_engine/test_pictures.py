@@ -33,7 +33,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict:
 
 def trained(data: dict, work_dir: Path, stage: int, hook: dict | None, **settings: Any):
     hooks = [] if hook is None else [dict(type="PicturesHook", count=2, gallery=5, **hook)]
-    runner = build_runner(run_config(data, work_dir, stage, custom_hooks=hooks, **settings))
+    cfg = run_config(data, work_dir, stage, custom_hooks=hooks, **settings)
+    if "launcher" in settings:
+        cfg["param_scheduler"] = []  # in two processes, warm-up would be shorter than a step
+    runner = build_runner(cfg)
     runner.train()
     return runner
 
@@ -203,7 +206,8 @@ def in_two_processes(rank: int, folder: str) -> dict:
     data = torch.load(Path(folder) / "data.pt")
     for name, hook in (("shown", dict(interval=2, by_epoch=False)), ("hidden", None)):
         distributed.barrier()
-        settings = dict(launcher="pytorch", model_wrapper_cfg=dict(type="momo.MoMoDistributedDataParallel"))
+        wrapper = dict(type="momo.MoMoDistributedDataParallel")
+        settings = dict(launcher="pytorch", model_wrapper_cfg=wrapper)
         visualizer = dict(type="Visualizer", vis_backends=[dict(type="LocalVisBackend")])
         runner = trained(data, Path(folder) / name, 3, hook, visualizer=visualizer, **settings)
         results |= {name: weights(runner), "steps": runner.iter}
