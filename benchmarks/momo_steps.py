@@ -188,7 +188,8 @@ def _paused_loop(size: Size, config: str, batches: dict[str, tuple], interval: i
     cfg.train_dataloader.update(num_workers=0)
     for modality, loader in cfg.train_dataloader.loaders.items():
         number, texts = batches[modality][0], batches[modality] if "text" in modality else None
-        loader.update(dataset=_made(modality, size, number, texts), batch_size=number, num_workers=0)
+        loader["dataset"] = _made(modality, size, number, texts)  # `update` would merge the two
+        loader.update(batch_size=number, num_workers=0)
     cfg.train_cfg.update(type="PausedLoop", cmga=cmga)
     cfg.default_hooks.logger.interval = interval
     cfg.custom_hooks = [dict(type="ProgressHook")]  # no stage before this one
