@@ -187,7 +187,7 @@ class MoMoModel(MoMoPreTrainedModel):
         if input_ids is None and pixel_values is None:
             raise ValueError("give input_ids, pixel_values or both")
         if input_ids is None:
-            parts = [self.cls_token.expand(len(pixel_values), 1, -1)]
+            parts = [self.cls_token.expand(pixel_values.shape[0], 1, -1)]
         else:
             parts = [self._embed_text(input_ids, attention_mask)]
         if pixel_values is not None:
@@ -268,7 +268,7 @@ def pool(x: Tensor, valid: Tensor | None, pooling: str) -> Tensor:
     if valid is None:
         valid = x.new_ones(x.shape[:2], dtype=torch.bool)
     is_cls = valid & (valid.long().cumsum(1) == 1)
-    first = x[torch.arange(len(x), device=x.device), is_cls.long().argmax(1)]
+    first = x[torch.arange(x.shape[0], device=x.device), is_cls.long().argmax(1)]
     if pooling == "cls":
         return first
     rest = (valid & ~is_cls)[..., None]
