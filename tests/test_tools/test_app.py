@@ -88,19 +88,20 @@ def address(tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def page(address: str):
-    """The page opened in Chromium; every request has to go to the page's own server."""
+    """The page opened in Chromium; every request has to go to the page's own server, and no script may fail."""
     if CHROMIUM is None:
         pytest.skip("no Chromium on this machine")
     with pytest.importorskip("playwright.sync_api", reason="pip install '.[browser]'").sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page, asked = browser.new_page(viewport={"width": 1280, "height": 900}), []
+        page, asked, failed = browser.new_page(viewport={"width": 1280, "height": 900}), [], []
         page.on("request", lambda request: asked.append(request.url))
+        page.on("pageerror", lambda error: failed.append(error))
         page.set_default_timeout(30_000)
         page.goto(address)
         yield page
         browser.close()
     outside = [url for url in asked if not url.startswith((address, "data:", "blob:"))]
-    assert asked and outside == []
+    assert asked and outside == [] and failed == []
 
 
 class Tab:
@@ -148,6 +149,18 @@ def test_every_tab(page, tmp_path: Path) -> None:
     fill.click("Guess the word").shows("%")
     Tab(page, "Classify", tmp_path).upload(photo).type("Classes", "cat, dog, moon").click("Classify").shows("moon")
     Tab(page, "Ask", tmp_path).upload(photo).type("Question", "a cat").click("Ask").shows("a cat")
+
+
+@pytest.mark.slow
+def test_a_picture_that_is_there_can_be_picked(page, tmp_path: Path) -> None:
+    page.get_by_role("tab").first.wait_for()
+    for title, button in (("Restore", "Hide and restore"), ("Classify", "Classify")):
+        tab = Tab(page, title, tmp_path)
+        assert tab.panel.locator("button.thumbnail-item img:visible").count() > 1
+        tab.panel.locator("button.thumbnail-item").first.click()
+        tab.panel.get_by_label("Remove Image").wait_for()
+        tab.click(button)
+    tab.panel.locator("text=%").first.wait_for()
 
 
 @pytest.mark.slow

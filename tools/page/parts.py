@@ -18,6 +18,7 @@ from momo.apis.inputs import ImageSource
 
 SMALLEST, LARGEST = 288, 512  # pixels of a side, as pictures are sent to the browser
 LONGEST_TEXT = 500  # characters
+HIDDEN = dict(api_visibility="private", show_progress="minimal")  # settings of every event
 
 
 class Upload(gr.Image):
@@ -35,8 +36,25 @@ def upload(samples: Sequence[str] = ()) -> Upload:
     """A place for a picture, with some to pick."""
     picture = Upload(label="Picture", height=230, sources=["upload", "clipboard"], interactive=True, buttons=[])
     if samples:
-        gr.Examples([[sample] for sample in samples], picture, label="or one of these")
+        pick([[sample] for sample in samples], [picture])
     return picture
+
+
+def pick(samples: Sequence[Sequence[str]], inputs: Sequence[gr.components.Component]) -> None:
+    """Pictures that fill in `inputs` when they are clicked: themselves, and the words that they are shown with.
+
+    gr.Examples does the same, but stays blank in every tab but the first (Gradio 6.17).
+    """
+    pictures = [(path, " ".join(words) or None) for path, *words in samples]
+    gallery = gr.Gallery(
+        pictures, label="or one of these", columns=6, height=110, allow_preview=False, object_fit="contain", buttons=[]
+    )
+
+    def fill_in(event: gr.SelectData) -> Any:
+        values = [event.value["image"]["path"], *samples[event.index][1:]]
+        return values if len(values) > 1 else values[0]
+
+    gallery.select(fill_in, None, list(inputs), **HIDDEN)
 
 
 def answered(handler: Callable) -> Callable:

@@ -20,11 +20,10 @@ from momo.apis import (
 )
 from momo.models import CMM, MLM
 
-from .parts import answered, bars, button, needed, section, shown, textbox, upload
+from .parts import HIDDEN, answered, bars, button, needed, pick, section, shown, textbox, upload
 
 NEAREST, EXPLAINED, ANSWERS = 12, 3, 5  # pictures, words and answers that are shown
 CLASSES = "animal, food, flag, face, building, vehicle"
-HIDDEN = dict(api_visibility="private", show_progress="minimal")
 
 
 def search_tab(search: RetrievalInferencer, samples: Sequence[str]) -> None:
@@ -96,7 +95,7 @@ def fill_tab(fill: FillMaskInferencer, explain: ExplanationInferencer, samples: 
             caption = textbox(f"Caption with one {mask}", f"a {mask} on a table")
             run = button("Guess the word")
             if samples:
-                gr.Examples([list(sample) for sample in samples], [picture, caption], label="or one of these")
+                pick(samples, [picture, caption])
         with gr.Column(scale=3):
             with gr.Row():
                 seen = gr.Label(label="With the picture", show_heading=False)
@@ -127,9 +126,7 @@ def classify_tab(classify: ZeroShotInferencer, samples: Sequence[str]) -> None:
     with gr.Row():
         with gr.Column(scale=2):
             picture = upload(samples)
-            names = textbox(
-                "Classes", "separated by commas", value="animal, food, flag, face, building, vehicle", lines=2
-            )
+            names = textbox("Classes", "separated by commas", value=CLASSES, lines=2)
             run = button("Classify")
         with gr.Column(scale=3):
             found = gr.Label(label="Classes by probability", num_top_classes=10)
