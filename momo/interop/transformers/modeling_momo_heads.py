@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.modeling_outputs import (
+    BaseModelOutput,
     BaseModelOutputWithPooling,
     ImageClassifierOutput,
     MaskedLMOutput,
@@ -34,6 +36,15 @@ class MoMoRetrievalOutput(ModelOutput):
     text_model_output: BaseModelOutputWithPooling | None = None
 
 
+INITIAL_LOG_SCALE = math.log(1 / 0.07)  # CLIP's and FLAVA's
+
+
+def contrastive_loss(logits: Tensor) -> Tensor:
+    """Of images with texts and back: logits (B, B), row i and column i belong together; the result is ()."""
+    target = torch.arange(len(logits), device=logits.device)
+    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+
+
 class MoMoForImageTextRetrieval(MoMoPreTrainedModel):
     """Features of images and of texts that are compared by dot product, and a head that judges pairs."""
 
@@ -49,7 +60,7 @@ class MoMoForImageTextRetrieval(MoMoPreTrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
         if module is self:
-            nn.init.constant_(self.logit_scale, math.log(1 / 0.07))  # CLIP's and FLAVA's
+            nn.init.constant_(self.logit_scale, INITIAL_LOG_SCALE)
 
     def get_image_features(self, pixel_values: Tensor) -> Tensor:
         """Unit-length features (B, projection_dim)."""
@@ -83,10 +94,7 @@ class MoMoForImageTextRetrieval(MoMoPreTrainedModel):
         image_embeds = F.normalize(self.image_projection(image.pooler_output), dim=-1)
         text_embeds = F.normalize(self.text_projection(text.pooler_output), dim=-1)
         logits = self.logit_scale.exp() * image_embeds @ text_embeds.T
-        loss = None
-        if return_loss:
-            target = torch.arange(len(logits), device=logits.device)
-            loss = (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+        loss = contrastive_loss(logits) if return_loss else None
         return MoMoRetrievalOutput(loss, logits, logits.T, image_embeds, text_embeds, image, text)
 
 
@@ -148,6 +156,52 @@ class MoMoDecoder(nn.Module):
         return self.pixel_head(x[:, -count:])
 
 
+@dataclass
+class Restored:
+    """What an encoder and a decoder make of inputs of which a part is hidden.
+
+    encoded: the encoder's output. decoded (B, S, decoder_hidden_size): the decoder's. grid: patches down and across.
+    """
+
+    encoded: BaseModelOutput
+    decoded: Tensor
+    grid: tuple[int, int] | None
+
+
+def restore(
+    momo: MoMoModel,
+    decoder: MoMoDecoder,
+    input_ids: Tensor | None,
+    attention_mask: Tensor | None,
+    pixel_values: Tensor | None,
+    bool_masked_pos: Tensor | None,
+    **wanted: bool | None,
+) -> Restored:
+    """Encode what is neither [MASK] nor named by `bool_masked_pos` (B, L), decode the whole sequence."""
+    x, valid = momo.embed(input_ids, attention_mask, pixel_values)
+    words = x.new_zeros(x.shape[0], 1, dtype=torch.bool)  # an image's [CLS]
+    places, grid = words.long(), None
+    if input_ids is not None:
+        words, places = input_ids == momo.config.mask_token_id, text_places(input_ids, attention_mask)
+    if pixel_values is not None:
+        grid = momo.image_embed.grid(pixel_values)
+    hidden = hidden_tokens(words, bool_masked_pos, x.shape[1])
+    encoded = momo.encode(x, visible_tokens(valid, hidden), **wanted)
+    return Restored(encoded, decoder(encoded.last_hidden_state, hidden, places, grid, valid), grid)
+
+
+def hidden_tokens(words: Tensor, patches: Tensor | None, length: int) -> Tensor:
+    """What is hidden among words (B, T), then patches (B, length - T), none of them if None."""
+    if patches is None:
+        return F.pad(words, (0, length - words.shape[1]))
+    return torch.cat([words, patches], dim=1)
+
+
+def visible_tokens(valid: Tensor | None, hidden: Tensor) -> Tensor:
+    """Real tokens that are not hidden, (B, S); `valid` None: all are real."""
+    return ~hidden if valid is None else valid & ~hidden
+
+
 class MoMoForMaskedLM(MoMoPreTrainedModel):
     """Guess the words behind [MASK], from the text around them or with the help of an image.
 
@@ -180,22 +234,17 @@ class MoMoForMaskedLM(MoMoPreTrainedModel):
         output_hidden_states: bool | None = None,
     ) -> MaskedLMOutput:
         """Logits (B, T, vocabulary). `labels` (B, T) are word ids, or -100 where nothing was hidden."""
-        x, valid = self.momo.embed(input_ids, attention_mask, pixel_values)
-        hidden = F.pad(input_ids == self.config.mask_token_id, (0, x.shape[1] - input_ids.shape[1]))
-        visible = ~hidden if valid is None else valid & ~hidden
-        encoded = self.momo.encode(x, visible, output_attentions, output_hidden_states)
-        grid = None if pixel_values is None else self.momo.image_embed.grid(pixel_values)
-        places = text_places(input_ids, attention_mask)
-        decoded = self.decoder(encoded.last_hidden_state, hidden, places, grid, valid)
-        logits = self.lm_head(self.decoder.predict_words(decoded, input_ids.shape[1]))
+        wanted = dict(output_attentions=output_attentions, output_hidden_states=output_hidden_states)
+        restored = restore(self.momo, self.decoder, input_ids, attention_mask, pixel_values, None, **wanted)
+        logits = self.lm_head(self.decoder.predict_words(restored.decoded, input_ids.shape[1]))
         loss = None
         if labels is not None:
             loss = self.loss_function(logits, labels, vocab_size=self.config.vocab_size)
-        return MaskedLMOutput(loss, logits, encoded.hidden_states, encoded.attentions)
+        return MaskedLMOutput(loss, logits, restored.encoded.hidden_states, restored.encoded.attentions)
 
 
-class MoMoForSequenceClassification(MoMoPreTrainedModel):
-    """A linear classifier of texts; one label is a number to be predicted."""
+class _LinearClassifier(MoMoPreTrainedModel):
+    """Dropout and a linear layer on what the encoder pools."""
 
     def __init__(self, config: MoMoConfig) -> None:
         super().__init__(config)
@@ -203,6 +252,16 @@ class MoMoForSequenceClassification(MoMoPreTrainedModel):
         self.dropout = nn.Dropout(config.classifier_dropout)
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.post_init()
+
+    def _classify(self, labels: Tensor | None, **inputs: Any) -> dict[str, Any]:
+        output = self.momo(**inputs)
+        logits = self.classifier(self.dropout(output.pooler_output))
+        loss = None if labels is None else self.loss_function(labels, logits, self.config)
+        return dict(loss=loss, logits=logits, hidden_states=output.hidden_states, attentions=output.attentions)
+
+
+class MoMoForSequenceClassification(_LinearClassifier):
+    """A linear classifier of texts; one label is a number to be predicted."""
 
     @can_return_tuple
     def forward(
@@ -214,23 +273,15 @@ class MoMoForSequenceClassification(MoMoPreTrainedModel):
         output_hidden_states: bool | None = None,
     ) -> SequenceClassifierOutput:
         """Logits (B, num_labels)."""
-        output = self.momo(input_ids, attention_mask, None, output_attentions, output_hidden_states)
-        logits = self.classifier(self.dropout(output.pooler_output))
-        loss = None if labels is None else self.loss_function(labels, logits, self.config)
-        return SequenceClassifierOutput(loss, logits, output.hidden_states, output.attentions)
+        wanted = dict(output_attentions=output_attentions, output_hidden_states=output_hidden_states)
+        texts = dict(input_ids=input_ids, attention_mask=attention_mask)
+        return SequenceClassifierOutput(**self._classify(labels, **texts, **wanted))
 
 
-class MoMoForImageClassification(MoMoPreTrainedModel):
+class MoMoForImageClassification(_LinearClassifier):
     """A linear classifier of images."""
 
     main_input_name = "pixel_values"
-
-    def __init__(self, config: MoMoConfig) -> None:
-        super().__init__(config)
-        self.momo = MoMoModel(config)
-        self.dropout = nn.Dropout(config.classifier_dropout)
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
-        self.post_init()
 
     @can_return_tuple
     def forward(
@@ -241,10 +292,8 @@ class MoMoForImageClassification(MoMoPreTrainedModel):
         output_hidden_states: bool | None = None,
     ) -> ImageClassifierOutput:
         """Logits (B, num_labels)."""
-        output = self.momo(None, None, pixel_values, output_attentions, output_hidden_states)
-        logits = self.classifier(self.dropout(output.pooler_output))
-        loss = None if labels is None else self.loss_function(labels, logits, self.config)
-        return ImageClassifierOutput(loss, logits, output.hidden_states, output.attentions)
+        wanted = dict(output_attentions=output_attentions, output_hidden_states=output_hidden_states)
+        return ImageClassifierOutput(**self._classify(labels, pixel_values=pixel_values, **wanted))
 
 
 class MoMoForQuestionAnswering(MoMoPreTrainedModel):

@@ -15,8 +15,15 @@ from torch.nn import functional as F
 from transformers.utils import ModelOutput, can_return_tuple
 
 from .configuration_momo import MoMoConfig
-from .modeling_momo import MoMoModel, MoMoPreTrainedModel, pool, text_places
-from .modeling_momo_heads import MoMoDecoder
+from .modeling_momo import MoMoModel, MoMoPreTrainedModel, pool
+from .modeling_momo_heads import (
+    INITIAL_LOG_SCALE,
+    MoMoDecoder,
+    contrastive_loss,
+    hidden_tokens,
+    restore,
+    visible_tokens,
+)
 
 PREDICTS = {"mim": {"pixels"}, "mlm": {"tokens"}, "cmm": {"pixels", "tokens"}}  # what an objective's decoder must
 MAX_LOG_SCALE = math.log(100)  # as in this project's contrastive loss
@@ -70,7 +77,7 @@ class MoMoForPreTraining(MoMoPreTrainedModel):
             for bias in module.values():
                 nn.init.zeros_(bias)
         elif module is self and "itc" in self.config.objectives:
-            nn.init.constant_(self.logit_scale, math.log(1 / 0.07))  # CLIP's and FLAVA's
+            nn.init.constant_(self.logit_scale, INITIAL_LOG_SCALE)
 
     def resize_token_embeddings(self, *args: Any, **kwargs: Any) -> nn.Module:
         words = super().resize_token_embeddings(*args, **kwargs)
@@ -102,8 +109,9 @@ class MoMoForPreTraining(MoMoPreTrainedModel):
         objectives, task = self.config.objectives, "cmm" if is_pair else "mim" if input_ids is None else "mlm"
         values: dict[str, Any] = {}
         if task in objectives:
+            wanted = dict(output_attentions=output_attentions, output_hidden_states=output_hidden_states)
             inputs = input_ids, attention_mask, pixel_values, bool_masked_pos, labels
-            values |= self._restore(objectives[task], *inputs, output_attentions, output_hidden_states)
+            values |= self._restore(objectives[task], *inputs, **wanted)
         if is_pair and "itc" in objectives:
             captions = input_ids if labels is None else torch.where(labels == -100, input_ids, labels)
             values |= self._compare(captions, attention_mask, pixel_values, bool_masked_pos)
@@ -120,21 +128,12 @@ class MoMoForPreTraining(MoMoPreTrainedModel):
         pixel_values: Tensor | None,
         bool_masked_pos: Tensor | None,
         labels: Tensor | None,
-        output_attentions: bool | None,
-        output_hidden_states: bool | None,
+        **wanted: bool | None,
     ) -> dict[str, Any]:
         """Encode what is visible, restore the rest."""
-        x, valid = self.momo.embed(input_ids, attention_mask, pixel_values)
-        words = x.new_zeros(len(x), 1, dtype=torch.bool)  # an image's [CLS]
-        places, grid = words.long(), None
-        if input_ids is not None:
-            words, places = input_ids == self.config.mask_token_id, text_places(input_ids, attention_mask)
-        if pixel_values is not None:
-            grid = self.momo.image_embed.grid(pixel_values)
-        hidden = _with_patches(words, bool_masked_pos, x.shape[1])
-        encoded = self.momo.encode(x, _but(valid, hidden), output_attentions, output_hidden_states)
         decoder = self.decoders[settings["decoder"]]
-        decoded = decoder(encoded.last_hidden_state, hidden, places, grid, valid)
+        restored = restore(self.momo, decoder, input_ids, attention_mask, pixel_values, bool_masked_pos, **wanted)
+        encoded, decoded, grid = restored.encoded, restored.decoded, restored.grid
 
         values: dict[str, Any] = {"hidden_states": encoded.hidden_states, "attentions": encoded.attentions}
         weight = settings.get("loss_weight", 1.0)
@@ -160,14 +159,13 @@ class MoMoForPreTraining(MoMoPreTrainedModel):
         image, _ = self.momo.embed(None, None, pixel_values)
         visible = None
         if bool_masked_pos is not None:
-            visible = ~_with_patches(bool_masked_pos.new_zeros(len(image), 1), bool_masked_pos, image.shape[1])
+            visible = ~hidden_tokens(bool_masked_pos.new_zeros(len(image), 1), bool_masked_pos, image.shape[1])
         image = pool(self.momo.encode(image, visible).last_hidden_state, visible, self.config.pooling)
         text = self.momo(captions, attention_mask).pooler_output
         image = F.normalize(self.image_projection(image).float(), dim=-1)
         text = F.normalize(self.text_projection(text).float(), dim=-1)
         logits = self.logit_scale.clamp(max=MAX_LOG_SCALE).exp().float() * image @ text.T
-        target = torch.arange(len(logits), device=logits.device)
-        loss = (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+        loss = contrastive_loss(logits)
         values = {"logits_per_image": logits, "contrastive_loss": objectives["itc"].get("loss_weight", 1.0) * loss}
         if "itm" in objectives:
             loss = self._match(captions, attention_mask, pixel_values, bool_masked_pos, logits.detach())
@@ -191,8 +189,8 @@ class MoMoForPreTraining(MoMoPreTrainedModel):
 
         count = captions.shape[1]
         x, valid = self.momo.embed(captions, attention_mask, pixel_values)
-        hidden = _with_patches(torch.zeros_like(captions, dtype=torch.bool), bool_masked_pos, x.shape[1])
-        visible = _but(valid, hidden)
+        hidden = hidden_tokens(torch.zeros_like(captions, dtype=torch.bool), bool_masked_pos, x.shape[1])
+        visible = visible_tokens(valid, hidden)
         x = torch.cat([x[texts, :count], x[images, count:]], dim=1)
         visible = torch.cat([visible[texts, :count], visible[images, count:]], dim=1)
         logits = self.matching_head(pool(self.momo.encode(x, visible).last_hidden_state, visible, "cls")).float()
@@ -228,17 +226,6 @@ def draw_mismatches(similarity: Tensor, candidates: Tensor) -> Tensor:
     """
     gumbel = -torch.empty_like(similarity).exponential_().log()
     return (similarity + gumbel).masked_fill(~candidates, -torch.inf).argmax(1)
-
-
-def _with_patches(words: Tensor, patches: Tensor | None, length: int) -> Tensor:
-    """What is hidden among words (B, T), then patches (B, length - T), none of them if None."""
-    if patches is None:
-        return F.pad(words, (0, length - words.shape[1]))
-    return torch.cat([words, patches], dim=1)
-
-
-def _but(valid: Tensor | None, hidden: Tensor) -> Tensor:
-    return ~hidden if valid is None else valid & ~hidden
 
 
 def _decoder_outputs(config: MoMoConfig) -> dict[str, set[str]]:
