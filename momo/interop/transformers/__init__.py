@@ -8,10 +8,10 @@ from .modeling_momo import MoMoModel, MoMoPreTrainedModel
 from .modeling_momo_heads import (
     MoMoForImageClassification,
     MoMoForImageTextRetrieval,
-    MoMoForMaskedLM,
     MoMoForQuestionAnswering,
     MoMoForSequenceClassification,
 )
+from .modeling_momo_masked import MoMoForMaskedLM
 from .modeling_momo_pretraining import MoMoForPreTraining
 
 _AUTO = {

@@ -23,10 +23,10 @@ from .modeling_momo import MoMoModel
 from .modeling_momo_heads import (
     MoMoForImageClassification,
     MoMoForImageTextRetrieval,
-    MoMoForMaskedLM,
     MoMoForQuestionAnswering,
     MoMoForSequenceClassification,
 )
+from .modeling_momo_masked import MoMoForMaskedLM
 from .modeling_momo_pretraining import MoMoForPreTraining
 
 PARTS = ("encoder", "pretraining", "retrieval", "masked-lm", "masked-caption", "classifier")

@@ -16,14 +16,8 @@ from transformers.utils import ModelOutput, can_return_tuple
 
 from .configuration_momo import MoMoConfig
 from .modeling_momo import MoMoModel, MoMoPreTrainedModel, pool
-from .modeling_momo_heads import (
-    INITIAL_LOG_SCALE,
-    MoMoDecoder,
-    contrastive_loss,
-    hidden_tokens,
-    restore,
-    visible_tokens,
-)
+from .modeling_momo_heads import INITIAL_LOG_SCALE, contrastive_loss
+from .modeling_momo_masked import MoMoDecoder, hidden_tokens, restore, visible_tokens
 
 PREDICTS = {"mim": {"pixels"}, "mlm": {"tokens"}, "cmm": {"pixels", "tokens"}}  # what an objective's decoder must
 MAX_LOG_SCALE = math.log(100)  # as in this project's contrastive loss
