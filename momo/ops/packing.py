@@ -120,7 +120,8 @@ class SequenceLayout:
         key = (name, device)
         if key not in self._on_device:
             table = torch.tensor(values, dtype=dtype)
-            self._on_device[key] = table.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else table
+            table = table.pin_memory() if device.type == "cuda" else table
+            self._on_device[key] = table.to(device, non_blocking=True)
         return self._on_device[key]
 
     def start_index(self, device: torch.device) -> Tensor:
