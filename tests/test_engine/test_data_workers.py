@@ -107,7 +107,7 @@ def test_other_errors_are_left_alone() -> None:
 
 
 def test_a_worker_that_ends_while_it_hands_a_batch_over_is_named() -> None:
-    ending = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(0.3,))
+    ending = multiprocessing.get_context("fork").Process(target=time.sleep, args=(0.3,))
     ending.start()
     iterators = {"text": SimpleNamespace(_workers=[ending])}
     found = explain(ConnectionResetError(104, "Connection reset by peer"), iterators)
@@ -117,7 +117,7 @@ def test_a_worker_that_ends_while_it_hands_a_batch_over_is_named() -> None:
 
 
 def test_a_full_disk_is_not_a_workers_fault() -> None:
-    living = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(60,))
+    living = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
     living.start()
     error = OSError(28, "No space left on device")
     assert explain(error, {"text": SimpleNamespace(_workers=[living])}) is error
