@@ -19,6 +19,8 @@ try:
 except ImportError:  # a build of torch without the kernel: runs of equal length do the same
     varlen_attn = None
 
+MAX_EXPLICIT = 384  # tokens; measured with 12 and 16 heads of 64 and 32 channels (docs/log.md)
+
 
 def packed_attention(qkv: Tensor, layout: SequenceLayout, num_heads: int) -> Tensor:
     """Attention in which every token sees its own sequence and nothing else.
@@ -73,8 +75,21 @@ def _firsts(q: Tensor, kv: Tensor, run: Run, num_heads: int) -> Tensor:
 
 def _equal_length(qkv: Tensor, run: Run, num_heads: int) -> Tensor:
     q_BHLD, k_BHLD, v_BHLD = qkv.view(run.count, run.length, 3, num_heads, -1).permute(2, 0, 3, 1, 4)
-    out_BHLD = F.scaled_dot_product_attention(q_BHLD, k_BHLD, v_BHLD)
+    out_BHLD = _sdpa(q_BHLD, k_BHLD, v_BHLD)
     return out_BHLD.transpose(1, 2).reshape(run.tokens, -1)
+
+
+def _sdpa(q_BHLD: Tensor, k_BHLD: Tensor, v_BHLD: Tensor) -> Tensor:
+    """SDPA; but its backward in bfloat16 on processors takes 2 to 10 times as long as plain products do, up to here."""
+    slow = q_BHLD.is_cpu and q_BHLD.dtype is torch.bfloat16 and q_BHLD.requires_grad
+    if slow and q_BHLD.shape[-2] <= MAX_EXPLICIT:
+        return attention_map(q_BHLD, k_BHLD) @ v_BHLD
+    return F.scaled_dot_product_attention(q_BHLD, k_BHLD, v_BHLD)
+
+
+def attention_map(q_BHLD: Tensor, k_BHLD: Tensor) -> Tensor:
+    """softmax(q k^T / sqrt(D)), (B, H, L, L)."""
+    return (q_BHLD * q_BHLD.shape[-1] ** -0.5 @ k_BHLD.transpose(-2, -1)).softmax(-1)
 
 
 def _has_varlen_kernel(qkv: Tensor) -> bool:
@@ -98,7 +113,7 @@ class AttentionMaps(TorchFunctionMode):
 
     It takes the place of SDPA calls alone, one a run of equal lengths, so the layers need no switch and cost nothing
     more outside. Outputs differ from SDPA's by rounding. The maps are part of the graph even where no weight is
-    trained. Ragged groups in half precision on CUDA do not go through SDPA and leave no maps.
+    trained. Use it in float32: in half precision not all attention goes through SDPA, and some leaves no maps.
 
     Shapes: each map (B, H, L, L), queries down, keys across; rows sum to 1.
     """
@@ -113,7 +128,7 @@ class AttentionMaps(TorchFunctionMode):
         return self._attend(*args, **(kwargs or {}))
 
     def _attend(self, q_BHLD: Tensor, k_BHLD: Tensor, v_BHLD: Tensor) -> Tensor:
-        map_BHLL = (q_BHLD @ k_BHLD.transpose(-2, -1) * q_BHLD.shape[-1] ** -0.5).softmax(-1)
+        map_BHLL = attention_map(q_BHLD, k_BHLD)
         if torch.is_grad_enabled() and not map_BHLL.requires_grad:
             map_BHLL.requires_grad_()
         self.maps.append(map_BHLL)

@@ -138,3 +138,16 @@ def test_gpu_kernel_equals_the_formula(lengths: list[int]) -> None:
     starts = list(layout.starts)
     first = cls_attention(on_gpu[starts, :64], on_gpu[:, 64:], layout, 2)
     torch.testing.assert_close(first.double().cpu(), expected[starts], rtol=0, atol=2e-2)
+
+
+@pytest.mark.parametrize("length", [7, 400])
+def test_half_precision_with_its_gradient_is_close_to_full_precision(length: int) -> None:
+    layout, qkv = SequenceLayout.equal(2, length), random_qkv(2 * length)
+    upstream = torch.randn(2 * length, WIDTH, dtype=torch.float64)
+    results = []
+    for dtype in (torch.float64, torch.bfloat16):
+        x = qkv.to(dtype, copy=True).requires_grad_()
+        out = packed_attention(x, layout, HEADS)
+        out.backward(upstream.to(dtype))
+        results += [torch.cat([out, x.grad], dim=1).double()]
+    torch.testing.assert_close(results[1], results[0], rtol=0.03, atol=0.03)
