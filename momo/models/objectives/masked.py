@@ -156,7 +156,7 @@ class MLM(_MaskedModeling):
     decoder_outputs = ("tokens",)
 
     def __init__(
-        self, decoder: str, mask_ratio: float = 0.15, chunk_words: int | None = 4096, loss_weight: float = 1.0
+        self, decoder: str, mask_ratio: float = 0.15, chunk_words: int | None = 8192, loss_weight: float = 1.0
     ) -> None:
         super().__init__(decoder, chunk_words=chunk_words, loss_weight=loss_weight)
         check_mask_ratio("MLM.mask_ratio", mask_ratio)
@@ -189,7 +189,7 @@ class CMM(_MaskedModeling):
         text_mask_ratio: float = 0.75,
         norm_pix: bool = False,
         max_pairs: int | None = None,
-        chunk_words: int | None = 4096,
+        chunk_words: int | None = 8192,
         loss_weight: float = 1.0,
     ) -> None:
         super().__init__(decoder, norm_pix, chunk_words, loss_weight)
