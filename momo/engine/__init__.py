@@ -3,6 +3,7 @@
 from .checkpoint import MoMoCheckpointHook
 from .distributed import MoMoDistributedDataParallel
 from .finite_guard import FiniteGuard
+from .fully_sharded import MoMoFullyShardedDataParallel
 from .linear_probe_loop import LinearProbeLoop
 from .optim import DecayMatricesOnly
 from .preemption_hook import PreemptionHook
@@ -20,6 +21,7 @@ __all__ = [
     "LinearProbeLoop",
     "MoMoCheckpointHook",
     "MoMoDistributedDataParallel",
+    "MoMoFullyShardedDataParallel",
     "MultiModalTestLoop",
     "MultiModalTrainLoop",
     "MultiModalValLoop",
