@@ -2,7 +2,7 @@
 
     tools/dist_train.sh configs/momo/stage3_vith.py 64 --amp
 
-Hardware: 64 GPUs of 80 GiB with bfloat16, 64 samples each (docs/planning.md); time not measured.
+Hardware: meant for 64 GPUs of 80 GiB with bfloat16, 64 samples each (docs/planning.md); nothing measured.
 Expected: not in the paper, whose largest size is ViT-L; not trained yet.
 """
 
