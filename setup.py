@@ -58,9 +58,13 @@ setup(
     extras_require={
         "tests": read_requirements("tests"),
         "demo": read_requirements("optional"),
+        "app": read_requirements("app"),
+        "browser": read_requirements("browser"),
         "cluster": read_requirements("cluster"),
         "doctor": read_requirements("doctor"),
+        "docs": read_requirements("docs"),
         "benchmarks": read_requirements("benchmarks"),
+        "onnx": read_requirements("onnx"),
     },
     cmdclass={"build_py": BuildWithConfigs},
     zip_safe=False,

@@ -1,11 +1,13 @@
 """Training. Importing this package fills the registries of loops, hooks and model wrappers."""
 
+from .broken_hook import BrokenSamplesHook
 from .checkpoint import MoMoCheckpointHook
 from .distributed import MoMoDistributedDataParallel
 from .finite_guard import FiniteGuard
 from .fully_sharded import MoMoFullyShardedDataParallel
 from .linear_probe_loop import LinearProbeLoop
 from .optim import DecayMatricesOnly
+from .pictures_hook import PicturesHook
 from .preemption_hook import PreemptionHook
 from .progress_hook import ProgressHook
 from .retrieval_loop import RetrievalLoop
@@ -16,6 +18,7 @@ from .val_loop import MultiModalTestLoop, MultiModalValLoop
 from .zero_shot_loop import ZeroShotLoop
 
 __all__ = [
+    "BrokenSamplesHook",
     "DecayMatricesOnly",
     "FiniteGuard",
     "LinearProbeLoop",
@@ -25,6 +28,7 @@ __all__ = [
     "MultiModalTestLoop",
     "MultiModalTrainLoop",
     "MultiModalValLoop",
+    "PicturesHook",
     "PreemptionHook",
     "ProgressHook",
     "RetrievalLoop",
