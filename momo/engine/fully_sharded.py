@@ -65,19 +65,21 @@ class MoMoFullyShardedDataParallel(nn.Module):
         return self.module(*args, **kwargs)
 
     def train_step(self, data: Any, optim_wrapper: Any) -> dict[str, Tensor]:
-        with optim_wrapper.optim_context(self):
+        with optim_wrapper.optim_context(self.module):  # not `self`, whose gradients would then be kept whole
             losses = self(**self.module.data_preprocessor(data, True), mode="loss")
         loss, log = self.module.parse_losses(losses)
         optim_wrapper.update_params(loss)
         return log
 
     def val_step(self, data: Any) -> list:
-        with whole_weights(self.module):
-            return self.module.val_step(data)
+        results = self.module.val_step(data)
+        self.module.reshard()  # as backward does in training
+        return results
 
     def test_step(self, data: Any) -> list:
-        with whole_weights(self.module):
-            return self.module.test_step(data)
+        results = self.module.test_step(data)
+        self.module.reshard()
+        return results
 
     @contextmanager
     def no_sync(self) -> Iterator[None]:
@@ -91,15 +93,20 @@ class MoMoFullyShardedDataParallel(nn.Module):
 
 @contextmanager
 def whole_weights(model: nn.Module) -> Iterator[None]:
-    """For what calls parts of a model: of a sharded one, what lies outside of its blocks is whole meanwhile."""
-    if not isinstance(model, FSDPModule):
-        yield
-        return
-    model.unshard()
+    """All of a sharded model is whole meanwhile: a process may call any part of it, and as often as it has data.
+
+    Otherwise all processes must call the same blocks equally often.
+    """
+    sharded = [part for part in model.modules() if isinstance(part, FSDPModule)]
+    for part in sharded:
+        part.set_reshard_after_forward(False, recurse=False)
+        part.unshard()
     try:
         yield
     finally:
-        model.reshard()
+        for part in sharded:
+            part.reshard()
+            part.set_reshard_after_forward(part is not model, recurse=False)
 
 
 def _initialize(module: nn.Module) -> None:
