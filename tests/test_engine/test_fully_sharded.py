@@ -106,7 +106,7 @@ def parts(rank: int, folder: Path) -> dict:
     merged = plain.state_dict() | {k: v for k, v in previous.state_dict().items() if k in plain.state_dict()}
     result["handed over"] = same_tensors(whole_state(model), merged)
 
-    half = model_of(2)  # no mismatches that would be drawn by less exact similarities
+    half = model_of(2, with_cp=True)  # no mismatches that would be drawn by less exact similarities
     batches = tiny_batches(half, 4, start=10 * rank)
     exact, _ = update_gradients(MoMoFullyShardedDataParallel(model_of(2)), batches, "joint")
     steps, _ = update_gradients(MoMoFullyShardedDataParallel(half, param_dtype="bfloat16"), batches, "joint")
@@ -151,7 +151,7 @@ def config(folder: Path, name: str, wrapper: str | None, **settings) -> dict:
     cfg["model"]["objectives"]["image_text"].pop("itm")  # its mismatches are drawn within a process
     cfg["optim_wrapper"] |= dict(accumulative_counts=2, clip_grad=dict(max_norm=0.5))
     # A key's bias changes no attention: its gradient is rounding, of which a smaller eps would make whole steps.
-    cfg["optim_wrapper"]["optimizer"]["eps"] = 1e-4
+    cfg["optim_wrapper"]["optimizer"] |= dict(eps=1e-4, foreach=True)  # the latter as torch chooses on a GPU
     interval = 4 if name != "stopped" else STEPS
     cfg["default_hooks"]["checkpoint"] = dict(type="MoMoCheckpointHook", by_epoch=False, interval=interval)
     cfg["default_hooks"]["finite_guard"] = dict(type="FiniteGuard", action="stop")

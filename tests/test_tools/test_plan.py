@@ -186,8 +186,8 @@ def test_shorter_texts_cost_less() -> None:
 def test_of_a_sharded_model_each_process_keeps_its_part() -> None:
     """A model of 12 equal blocks: whole at once are 4 of them, and twice what lies outside."""
     sizes = dict(arch=dict(embed_dim=64, depth=12, num_heads=4))
-    whole, parts = (cost.count_step(config(1, batch=1, **sizes), gpus=n) for n in (1, 8))
-    cfg = config(1, batch=1, **sizes)
+    whole, parts = (cost.count_step(config(1, batch=16, **sizes), gpus=n) for n in (1, 8))
+    cfg = config(1, batch=16, **sizes)
     cfg.model_wrapper_cfg = dict(type="momo.MoMoFullyShardedDataParallel")
     assert cost.count_step(cfg, gpus=1) == whole
     sharded = cost.count_step(cfg, gpus=8)
@@ -198,8 +198,9 @@ def test_of_a_sharded_model_each_process_keeps_its_part() -> None:
     block = 4 * (12 * 64**2 + 13 * 64)
     decoder_block = 4 * (12 * 16**2 + 13 * 16)
     assert sharded.buckets == 2 * (parts.gradients - 12 * block - decoder_block) + 4 * block
-    state = parts.parameters + parts.optimizer + parts.gradients + parts.buckets
-    assert parts.peak - sharded.peak == pytest.approx(state - state * 7 / 40 - sharded.buckets, rel=0.2)
+    # Backward's activations are as ever. The whole model has the most of them before it has gradients.
+    state = sharded.parameters + sharded.optimizer + sharded.gradients + sharded.buckets
+    assert sharded.peak - state == parts.peak - (parts.parameters + parts.optimizer + parts.buckets) > sharded.kept
 
 
 # ------------------------------------------------------------------ time
