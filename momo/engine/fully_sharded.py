@@ -65,7 +65,7 @@ class MoMoFullyShardedDataParallel(nn.Module):
         return self.module(*args, **kwargs)
 
     def train_step(self, data: Any, optim_wrapper: Any) -> dict[str, Tensor]:
-        with optim_wrapper.optim_context(self.module):  # not `self`, whose gradients would then be kept whole
+        with optim_wrapper.optim_context(self.module):  # not `self`: MMEngine would ask for its no_sync
             losses = self(**self.module.data_preprocessor(data, True), mode="loss")
         loss, log = self.module.parse_losses(losses)
         optim_wrapper.update_params(loss)
