@@ -4,6 +4,7 @@ from .broken_hook import BrokenSamplesHook
 from .checkpoint import MoMoCheckpointHook
 from .distributed import MoMoDistributedDataParallel
 from .finite_guard import FiniteGuard
+from .fully_sharded import MoMoFullyShardedDataParallel
 from .linear_probe_loop import LinearProbeLoop
 from .mlflow_backend import MLflowVisBackend
 from .optim import DecayMatricesOnly
@@ -25,6 +26,7 @@ __all__ = [
     "MLflowVisBackend",
     "MoMoCheckpointHook",
     "MoMoDistributedDataParallel",
+    "MoMoFullyShardedDataParallel",
     "MultiModalTestLoop",
     "MultiModalTrainLoop",
     "MultiModalValLoop",

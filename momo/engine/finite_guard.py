@@ -17,6 +17,7 @@ from momo.ops import rank
 from momo.registry import HOOKS
 
 from .agree import largest_of_ranks
+from .shards import own_part
 
 ACTIONS = ("skip", "stop")
 SKIPPED = "skipped_steps"  # in the message hub, and so in checkpoints
@@ -108,7 +109,8 @@ class FiniteGuard(Hook):
         losses = torch.stack(list(self._losses.values())) if self._losses else torch.zeros(1, device=device)
         bad_gradients = torch.zeros((), device=device)
         if self._look_at_gradients:
-            largest = get_total_norm([parameter.grad for parameter in parameters], norm_type=torch.inf)
+            gradients = [own_part(parameter.grad) for parameter in parameters]
+            largest = get_total_norm([part for part in gradients if part.numel()], norm_type=torch.inf)
             bad_gradients = (~largest.isfinite()).float()
         bad = torch.maximum(bad_gradients, (~losses.isfinite()).any().float())
         return Check(list(self._losses), losses, bad_gradients, largest_of_ranks(bad.clone()))

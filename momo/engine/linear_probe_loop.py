@@ -21,6 +21,7 @@ from momo.ops import rank
 from momo.registry import LOOPS
 
 from .embed import as_sampled, embed_share, gather_shares, share_of
+from .shards import whole
 from .whole_set_loop import WholeSetLoop
 
 SPLITS = ("train", "val", "test")
@@ -136,5 +137,5 @@ def weights_hash(model: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, value in model.state_dict().items():
         digest.update(name.encode())
-        digest.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy())
+        digest.update(whole(value).detach().cpu().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()

@@ -12,6 +12,7 @@ from torch import nn
 
 from momo.datasets import build_loader
 
+from .fully_sharded import whole_weights
 from .loaders import EvaluationLoader
 from .train_loop import unwrap
 
@@ -62,7 +63,8 @@ class WholeSetLoop(BaseLoop):
         self.runner.call_hook("before_test")
         self.runner.call_hook("before_test_epoch")
         self.runner.model.eval()
-        results, total = self.measure()
+        with whole_weights(self.model):
+            results, total = self.measure()
         self.evaluator.process(results)
         metrics = self.evaluator.evaluate(total)
         self.runner.call_hook("after_test_epoch", metrics=metrics)

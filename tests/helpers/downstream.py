@@ -53,12 +53,14 @@ def from_random_weights(cfg: Config, epochs: int = 2) -> Config:
     return cfg
 
 
-def in_one_and_two_processes(cfg: Config, folder: Path) -> tuple[dict[str, float], list[dict[str, float]]]:
+def in_one_and_two_processes(
+    cfg: Config, folder: Path, wrapper: str = "MoMoDistributedDataParallel"
+) -> tuple[dict[str, float], list[dict[str, float]]]:
     """What a config's test gives with the same weights in this process, and in each of two."""
     runner, weights = build_runner(cfg), folder / "weights.pth"
     torch.save(runner.model.state_dict(), weights)
     alone = runner.test()
-    cfg.launcher, cfg.model_wrapper_cfg = "pytorch", dict(type="momo.MoMoDistributedDataParallel")
+    cfg.launcher, cfg.model_wrapper_cfg = "pytorch", dict(type=f"momo.{wrapper}")
     return alone, run_in_processes(_test_with, folder, cfg, weights)
 
 

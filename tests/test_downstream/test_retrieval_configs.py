@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.data import sentence
-from helpers.downstream import small
-from helpers.processes import run_in_processes
+from helpers.downstream import in_one_and_two_processes, small
 from helpers.run import build_runner
 from torchvision.io import write_jpeg
 
@@ -104,17 +103,13 @@ def test_reranking_orders_candidates_by_matching(tmp_path: Path, monkeypatch: py
         assert 0 <= metrics["tr@1"] <= 1
 
 
-def run_share(rank: int, folder: str) -> dict[str, float]:
-    torch.manual_seed(0)
-    return build_runner(retrieval_config("flickr30k", Path(folder), rerank=4)).test()
-
-
 @pytest.mark.dist
-def test_two_processes_find_the_same(tmp_path: Path) -> None:
-    """7 images and 35 captions do not share out evenly."""
+@pytest.mark.parametrize("wrapper", ["MoMoDistributedDataParallel", "MoMoFullyShardedDataParallel"])
+def test_two_processes_find_the_same(tmp_path: Path, wrapper: str) -> None:
+    """7 images and 35 captions do not share out evenly, and candidates of one process fill more batches."""
     write_karpathy(tmp_path / "data" / "flickr30k", "flickr30k")
-    alone = run_share(0, str(tmp_path))
-    assert run_in_processes(run_share, tmp_path, str(tmp_path)) == [alone, alone]
+    alone, together = in_one_and_two_processes(retrieval_config("flickr30k", tmp_path, rerank=4), tmp_path, wrapper)
+    assert together == [alone, alone]
 
 
 def test_wrong_files_are_named(tmp_path: Path) -> None:

@@ -101,7 +101,8 @@ def kept_features(cfg: Config) -> dict[str, dict[str, np.ndarray]]:
 
 
 @pytest.mark.dist
-def test_two_processes_probe_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("wrapper", ["MoMoDistributedDataParallel", "MoMoFullyShardedDataParallel"])
+def test_two_processes_probe_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrapper: str) -> None:
     """Of 17 samples in all and 5 for the test, one process has one more than the other."""
     cfg = vision_config("linear", "pets", tmp_path, monkeypatch)
     lists = tmp_path / "data" / "pets" / "oxford-iiit-pet" / "annotations"
@@ -110,7 +111,7 @@ def test_two_processes_probe_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     runner = build_runner(cfg)
     weights = tmp_path / "weights.pth"
     torch.save(runner.model.state_dict(), weights)
-    cfg.model_wrapper_cfg = dict(type="momo.MoMoDistributedDataParallel")
+    cfg.model_wrapper_cfg = dict(type=f"momo.{wrapper}")
     metrics = runner.test()
     alone = kept_features(cfg)
     assert sorted(len(split["labels"]) % 2 for split in alone.values()) == [0, 1, 1]

@@ -18,6 +18,7 @@ from torch import nn
 from momo.engine import FiniteGuard, MoMoCheckpointHook
 from momo.engine.checkpoint import read_checkpoint
 from momo.engine.finite_guard import NonFiniteError
+from momo.engine.shards import whole
 from momo.engine.train_loop import unwrap
 from momo.ops import rank
 
@@ -58,7 +59,7 @@ class Spoil(Hook):
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         state = runner.optim_wrapper.optimizer.state_dict()["state"]
         values = [*unwrap(runner.model).state_dict().values(), *(v for entry in state.values() for v in entry.values())]
-        self.states.append([torch.as_tensor(value).clone() for value in values])
+        self.states.append([whole(torch.as_tensor(value)).clone() for value in values])
 
     def changed(self) -> list[bool]:
         """Of each step but the first, whether anything changed in it."""
@@ -177,8 +178,8 @@ def test_a_loss_scalers_verdict_is_kept() -> None:
     assert parameter.tolist() != [1, 1] and not hasattr(optimizer, "found_inf")
 
 
-def two_ranks(rank: int, data: dict, folder: Path, what: str) -> dict:
-    cfg = config(data, folder, launcher="pytorch", model_wrapper_cfg=dict(type="momo.MoMoDistributedDataParallel"))
+def two_ranks(rank: int, data: dict, folder: Path, what: str, wrapper: str, fused: bool) -> dict:
+    cfg = config(data, folder, fused=fused, launcher="pytorch", model_wrapper_cfg=dict(type=f"momo.{wrapper}"))
     cfg["train_dataloader"]["batch_size"] = 2
     spoil = Spoil({3}, what, on_rank=1)
     run(cfg, spoil)
@@ -186,9 +187,17 @@ def two_ranks(rank: int, data: dict, folder: Path, what: str) -> dict:
 
 
 @pytest.mark.dist
-@pytest.mark.parametrize("what", [LOSS, "gradient"])
-def test_one_ranks_loss_stops_all_ranks_step(data: dict, tmp_path: Path, what: str) -> None:
-    first, second = run_in_processes(two_ranks, tmp_path, data, tmp_path / "run", what)
+@pytest.mark.parametrize(
+    ("what", "wrapper", "fused"),
+    [
+        (LOSS, "MoMoDistributedDataParallel", False),
+        ("gradient", "MoMoDistributedDataParallel", False),
+        (LOSS, "MoMoFullyShardedDataParallel", False),
+        (LOSS, "MoMoFullyShardedDataParallel", True),
+    ],
+)
+def test_one_ranks_loss_stops_all_ranks_step(data: dict, tmp_path: Path, what: str, wrapper: str, fused: bool) -> None:
+    first, second = run_in_processes(two_ranks, tmp_path, data, tmp_path / "run", what, wrapper, fused)
     assert first["changed"] == second["changed"] == [True, False, True, True, True]
     assert all(map(torch.equal, first["last"], second["last"]))
     written = sorted(path.name for path in (tmp_path / "run" / "non_finite").iterdir())

@@ -183,12 +183,32 @@ def test_shorter_texts_cost_less() -> None:
     assert shorter.flops < longer.flops and shorter.peak < longer.peak
 
 
+def test_of_a_sharded_model_each_process_keeps_its_part() -> None:
+    """A model of 3 equal blocks: whole at once are 4 of them, and twice what lies outside."""
+    sizes = dict(arch=dict(embed_dim=64, depth=3, num_heads=4))
+    whole, parts = (cost.count_step(config(1, batch=16, **sizes), gpus=n) for n in (1, 8))
+    cfg = config(1, batch=16, **sizes)
+    cfg.model_wrapper_cfg = dict(type="momo.MoMoFullyShardedDataParallel")
+    assert cost.count_step(cfg, gpus=1) == whole
+    sharded = cost.count_step(cfg, gpus=8)
+    assert sharded.flops == parts.flops and sharded.kept == parts.kept
+    for name in ("parameters", "optimizer", "gradients"):
+        assert getattr(sharded, name) == getattr(parts, name) // 8
+    assert sharded.exchanged == 1.5 * parts.exchanged == 1.5 * cost.ring_bytes(parts.gradients, 8)
+    block = 4 * (12 * 64**2 + 13 * 64)
+    decoder_block = 4 * (12 * 16**2 + 13 * 16)
+    assert sharded.buckets == 2 * (parts.gradients - 3 * block - decoder_block) + 4 * block
+    # Backward's activations are as ever. The whole model has the most of them before it has gradients.
+    state = sharded.parameters + sharded.optimizer + sharded.gradients + sharded.buckets
+    assert sharded.peak - state == parts.peak - (parts.parameters + parts.optimizer + parts.buckets) > sharded.kept
+
+
 # ------------------------------------------------------------------ time
 def test_seconds_by_hand() -> None:
     """A V100 at half its rate: 7.85 TFLOP/s. 8 processes send 1.75 times the gradients, at 100 GB/s."""
     parts = [cost.Backward(785 * 10**9, 1570 * 10**9, False), cost.Backward(785 * 10**9, 785 * 10**9, True)]
     fields = dict.fromkeys(cost.StepCost._fields, 0)
-    counted = cost.StepCost(**{**fields, "gradients": 8 * 10**9, "gathered": 10**9, "backwards": parts})
+    counted = cost.StepCost(**{**fields, "exchanged": 1.75 * 8 * 10**9, "gathered": 10**9, "backwards": parts})
     seconds = training_plan.step_seconds(counted, SETUP, accumulative_counts=1)
     assert seconds == pytest.approx(dict(compute=0.5, exchange=0.14, gather=0.01, step=0.5 + 0.04 + 0.01))
     rarely = training_plan.step_seconds(counted, SETUP, accumulative_counts=4)

@@ -16,10 +16,14 @@ import numpy as np
 import torch
 from meta_step import MetaStep
 from mmengine.config import Config
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
+
+from momo.engine import MoMoFullyShardedDataParallel
+from momo.models.layers import Block
+from momo.registry import MODEL_WRAPPERS
 
 
 class Backward(NamedTuple):
@@ -33,9 +37,10 @@ class Backward(NamedTuple):
 class StepCost(NamedTuple):
     """A step of one process.
 
-    samples: by modality. All others are bytes. gradients: of all trained parameters. buckets: the copies of them that
-    DistributedDataParallel sends. kept: what a forward leaves for backward. peak: the most that is ever alive,
-    everything included. gathered: what the losses themselves send.
+    samples: by modality. All others are bytes, of sharded parameters, optimizer and gradients those of this process's
+    part. buckets: the copies of gradients that DistributedDataParallel sends; of sharded weights what is whole at once.
+    kept: what a forward leaves for backward. peak: the most that is ever alive, everything included. exchanged: what it
+    sends of gradients, and of sharded weights, for an update. gathered: what the losses themselves send.
     """
 
     samples: dict[str, int]
@@ -46,6 +51,7 @@ class StepCost(NamedTuple):
     buckets: int
     kept: int
     peak: int
+    exchanged: float
     gathered: float
     backwards: list[Backward]
 
@@ -146,21 +152,26 @@ def count_step(
     step = MetaStep(cfg, words or {})
     backwards = _count_flops(step, gpus, half)
 
+    sharded = gpus > 1 and is_sharded(cfg)
     step.give_gradients()
     gradients = [parameter.grad for parameter in step.model.parameters()]
     gradient_bytes = _bytes(gradients)
-    if cfg.optim_wrapper.get("accumulative_counts", 1) == 1:  # else steps begin with the gradients of earlier ones
+    # Else steps begin with the gradients of earlier ones.
+    if cfg.optim_wrapper.get("accumulative_counts", 1) == 1 or sharded:
         step.optimizer.zero_grad()
         gradients.clear()
     parameters = [*step.model.parameters(), *step.model.buffers()]
     state = [value for values in step.optimizer.state.values() for value in values.values()]
     live, traffic = LiveBytes([*parameters, *gradients, *state]), Traffic(gpus)
     gradients.clear()
+    if sharded:
+        for parameter in step.model.parameters():
+            parameter.register_post_accumulate_grad_hook(_let_go)
     between_steps = live.bytes
     with live, traffic:
         after = [live.bytes for _ in step.run(gpus, half)]
     buckets = gradient_bytes if gpus > 1 else 0
-    return StepCost(
+    cost = StepCost(
         samples={name: len(batch["keys"]) for name, batch in step.batches.items()},
         num_parameters=sum(parameter.numel() for parameter in step.model.parameters()),
         parameters=_bytes(parameters),
@@ -169,6 +180,33 @@ def count_step(
         buckets=buckets,
         kept=max(after[::2]) - between_steps,
         peak=live.peak + buckets,
+        exchanged=ring_bytes(gradient_bytes, gpus),
         gathered=traffic.bytes,
         backwards=backwards,
+    )
+    return _in_parts(cost, step.model, gpus) if sharded else cost
+
+
+def is_sharded(cfg: Config) -> bool:
+    """Whether a config trains with MoMoFullyShardedDataParallel."""
+    wrapper = cfg.get("model_wrapper_cfg") or {}
+    return "type" in wrapper and MODEL_WRAPPERS.get(wrapper["type"]) is MoMoFullyShardedDataParallel
+
+
+def _let_go(parameter: nn.Parameter) -> None:
+    parameter.grad = None
+
+
+def _in_parts(cost: StepCost, model: nn.Module, gpus: int) -> StepCost:
+    """The cost of a step where each process keeps its part of the parameters, their state and their gradients.
+
+    Whole at once are what lies outside of blocks with its gradients, the block that runs and the next, and one block's
+    gradients with the copy that is sent. Weights are gathered for forward and for backward, gradients sent once.
+    """
+    blocks = [_bytes(module.parameters()) for module in model.modules() if isinstance(module, Block)]
+    whole = 2 * (cost.gradients - sum(blocks)) + 4 * max(blocks)
+    parts = {name: getattr(cost, name) // gpus for name in ("parameters", "optimizer", "gradients")}
+    activations = cost.peak - cost.buckets - cost.parameters - cost.optimizer
+    return cost._replace(
+        **parts, buckets=whole, peak=activations + sum(parts.values()) + whole, exchanged=1.5 * cost.exchanged
     )

@@ -15,7 +15,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from cost import ring_bytes
 from mmengine.config import Config, DictAction
 from rich.console import Console
 from rich.progress import track
@@ -36,7 +35,7 @@ def as_tables(config: str, setup: Setup, plan: dict[str, Any], alternatives: lis
         ("parameters", "parameters"),
         ("optimizer's state", "optimizer"),
         ("gradients", "gradients"),
-        ("copies of them to send", "buckets"),
+        ("whole at once" if plan["sharded"] else "copies of them to send", "buckets"),
         ("kept for backward", "kept"),
         ("peak, all included", "peak"),
         (f"usable: {USABLE:.0%}", "usable"),
@@ -44,12 +43,15 @@ def as_tables(config: str, setup: Setup, plan: dict[str, Any], alternatives: lis
     for name, key in rows:
         table.add_row(name, f"{plan[key] / GIB:.2f} GiB")
     table.add_row("fits", "yes" if plan["fits"] else "no", end_section=True)
-    seconds, sent = plan["seconds"], ring_bytes(plan["gradients"], setup.gpus)
+    seconds, sent = plan["seconds"], plan["exchanged"]
     table.add_row("samples", ", ".join(f"{count} {name}" for name, count in plan["samples"].items()))
     table.add_row("computing", f"{plan['flops'] / 1e12:.2f} TFLOP")
     table.add_row(f"at {setup.mfu:.0%} of the GPU's rate", f"{seconds['compute']:.3f} s")
     at = f"at {setup.bandwidth:g} GB/s, beside backward"
-    table.add_row("gradients sent", f"{sent / 1e9:.2f} GB: {seconds['exchange']:.3f} s {at}")
+    table.add_row(
+        "weights and gradients sent" if plan["sharded"] else "gradients sent",
+        f"{sent / 1e9:.2f} GB: {seconds['exchange']:.3f} s {at}",
+    )
     table.add_row("sent for losses", f"{plan['gathered'] / 1e9:.2f} GB: {seconds['gather']:.3f} s")
     table.add_row("step", f"{seconds['step']:.3f} s", end_section=True)
     rates = ", ".join(f"{rate:,.0f} {name}" for name, rate in plan["samples_per_second"].items())

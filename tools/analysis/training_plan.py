@@ -6,7 +6,7 @@ from copy import deepcopy
 from typing import Any, NamedTuple
 
 import torch
-from cost import StepCost, count_step, ring_bytes
+from cost import StepCost, count_step, is_sharded
 from meta_step import batch_size
 from mmengine.config import Config
 
@@ -94,7 +94,7 @@ def step_seconds(cost: StepCost, setup: Setup, accumulative_counts: int) -> dict
     The exchange runs beside the backward that it belongs to, and only what is longer than that adds to the step.
     """
     rate = GPUS[setup.gpu].flops[setup.precision] * setup.mfu
-    exchange = ring_bytes(cost.gradients, setup.gpus) / (setup.bandwidth * 1e9)
+    exchange = cost.exchanged / (setup.bandwidth * 1e9)
     gather = cost.gathered / (setup.bandwidth * 1e9)
     waits = [max(exchange - part.backward_flops / rate, 0) for part in cost.backwards if part.exchanges]
     compute, exchanges = cost.flops / rate, len(waits) / accumulative_counts
@@ -115,6 +115,7 @@ def make_plan(cfg: Config, setup: Setup) -> dict[str, Any]:
     return dict(
         **{name: value for name, value in cost._asdict().items() if name != "backwards"},
         flops=cost.flops,
+        sharded=setup.gpus > 1 and is_sharded(cfg),
         usable=int(USABLE * setup.memory * GIB),
         fits=cost.peak <= USABLE * setup.memory * GIB,
         seconds=seconds,

@@ -18,8 +18,8 @@ from momo.ops import rank
 from momo.registry import HOOKS
 
 from .errors import CheckpointError
-from .order import parameter_order, reorder
-from .snapshot import Snapshots
+from .order import parameter_order, reorder, shard
+from .snapshot import Snapshots, help_gather
 from .storage import FILES, MANIFEST, Snapshot, verify, write_checkpoint
 from .work_dir import (
     Run,
@@ -105,6 +105,8 @@ class MoMoCheckpointHook(Hook):
                 "the order of sums do not: with the config as it was, the run would go on exactly."
             )
             checkpoint["optimizer"] = reorder(checkpoint["optimizer"], saved, own)
+        if saved is not None:
+            checkpoint["optimizer"] = shard(checkpoint["optimizer"], runner.optim_wrapper.optimizer)
 
     def after_run(self, runner) -> None:
         self._lock.close()
@@ -129,10 +131,13 @@ class MoMoCheckpointHook(Hook):
     def save(self, runner, name: str, epoch: int, step: int, *, wait: bool = False) -> None:
         """Save a checkpoint from which training goes on at this epoch and step; the first process does it.
 
+        Weights that are sharded are gathered one by one, for which all processes must call it.
+
         Args:
             wait: Return when it is on the disk.
         """
         if rank() > 0:
+            help_gather(runner, epoch, step)
             return
         started = time.perf_counter()
         self._task.wait()

@@ -1,4 +1,4 @@
-"""Optimizer state goes by position. Here it is brought back to the parameters that it belongs to.
+"""Optimizer state goes by position. Here it is brought back to the parameters, or parts of them, that it belongs to.
 
 MMEngine writes the config into the work_dir with its keys sorted. A model of that config has its decoders, and so its
 parameters, in another order, and torch would give one's state to another without a word where their shapes agree.
@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from mmengine.model import is_model_wrapper
+from torch import Tensor
+
+from momo.engine.shards import sharded_as
 
 from .errors import CheckpointError
 
@@ -38,3 +42,16 @@ def reorder(state: dict[str, Any], saved: list[list[str]], own: list[list[str]])
     now = [name for group in own for name in group]
     entries = {index: state["state"].get(before[name]) for index, name in enumerate(now)}
     return {**state, "state": {index: entry for index, entry in entries.items() if entry is not None}}
+
+
+def shard(state: dict[str, Any], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """An optimizer's whole state cut as its parameters are."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    entries = {
+        index: {
+            key: sharded_as(value, parameters[index]) if isinstance(value, Tensor) else value
+            for key, value in entry.items()
+        }
+        for index, entry in state["state"].items()
+    }
+    return {**state, "state": entries}

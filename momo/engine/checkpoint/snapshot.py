@@ -11,7 +11,9 @@ import mmengine
 import torch
 from mmengine.model import is_model_wrapper
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
+from momo.engine.shards import whole
 from momo.ops import world_size
 
 from .order import parameter_order
@@ -24,7 +26,8 @@ WEIGHTS = "state_dict"  # MMEngine's name for them
 class HostCopy:
     """Copies tensors into memory that is claimed once and used again, pinned if they come from a GPU.
 
-    Claiming memory takes several times as long as copying. The copies are valid until the next call.
+    Claiming memory takes several times as long as copying. The copies are valid until the next call. What is sharded is
+    gathered, one tensor at a time.
     """
 
     def __init__(self) -> None:
@@ -37,7 +40,7 @@ class HostCopy:
     def __call__(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         self.claim(tensors)
         for name, value in tensors.items():
-            self._buffers[name].copy_(value, non_blocking=True)
+            self._buffers[name].copy_(whole(value), non_blocking=True)
         if any(value.is_cuda for value in tensors.values()):
             torch.cuda.synchronize()
         return dict(self._buffers)
@@ -74,6 +77,13 @@ class Snapshots:
         """A function that gets the memory for snapshots of this run, for a thread to call."""
         _, tensors = split_state(runner_state(runner, 0, 0))
         return functools.partial(self._copy.claim, tensors)
+
+
+def help_gather(runner, epoch: int, step: int) -> None:
+    """On the other processes, while the first takes a snapshot: take part in gathering what is sharded."""
+    if any(isinstance(parameter, DTensor) for parameter in runner.model.parameters()):
+        for value in split_state(runner_state(runner, epoch, step))[1].values():
+            whole(value)
 
 
 def runner_state(runner, epoch: int, step: int) -> dict[str, Any]:

@@ -1,0 +1,17 @@
+"""MoMo-Huge (ViT-H/14), stage 1: masked images, sharded over the GPUs.
+
+    tools/dist_train.sh configs/momo/stage1_vith.py 64 --amp
+
+Hardware: meant for 64 GPUs of 80 GiB with bfloat16, 64 samples each (docs/planning.md); nothing measured.
+Expected: not in the paper, whose largest size is ViT-L; not trained yet.
+"""
+
+from mmengine.config import read_base
+
+with read_base():
+    from .._base_.fully_sharded import *  # noqa: F403
+    from .stage1_vitb import *  # noqa: F403
+
+model["backbone"].update(arch="huge", patch_size=14, with_cp=True)
+for _decoder in model["decoders"].values():
+    _decoder["with_cp"] = True
