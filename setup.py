@@ -60,6 +60,7 @@ setup(
         "demo": read_requirements("optional"),
         "cluster": read_requirements("cluster"),
         "doctor": read_requirements("doctor"),
+        "projects": read_requirements("projects"),
         "benchmarks": read_requirements("benchmarks"),
     },
     cmdclass={"build_py": BuildWithConfigs},
