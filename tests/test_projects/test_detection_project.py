@@ -107,7 +107,7 @@ def test_it_finds_what_it_has_learnt() -> None:
     boxes = torch.tensor([[2.0, 2.0, 14.0, 14.0], [18.0, 18.0, 30.0, 30.0]])
     truth = {"image_id": [7], "boxes": [boxes], "labels": [torch.tensor([0, 1])]}
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
-    for _ in range(80):
+    for _ in range(150):
         sum(model([image], truth, mode="loss").values()).backward()
         optimizer.step()
         optimizer.zero_grad()

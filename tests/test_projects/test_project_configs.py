@@ -5,9 +5,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from mmengine.config import Config
 
-from momo.engine.config_check import check_config
+from momo.engine.launch import load_config
 
 ROOT = Path(__file__).parents[2]
 PROJECTS = sorted(path.parent for path in (ROOT / "projects").glob("*/README.md"))
@@ -36,4 +35,4 @@ def test_config_is_right(name: str, toolkit: str | None, monkeypatch: pytest.Mon
         pytest.skip(f"{toolkit} is not installed")
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(sys, "path", [str(ROOT), *sys.path])
-    check_config(Config.fromfile(f"projects/{name}"))
+    load_config(f"projects/{name}", {})

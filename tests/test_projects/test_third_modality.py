@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 import torch
 from helpers.tiny import BACKBONE, DECODERS, gradients, perturb, tiny_batch
-from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 from momo.datasets import PackedCollate
-from momo.engine.config_check import check_config
+from momo.engine.launch import load_config
 from momo.models import MoMoPretrainer
 from momo.registry import MODELS
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
+import projects.third_modality.masked_sound  # noqa: E402, F401
 from projects.third_modality.sounds import KINDS, RATE, MadeSounds, MelSpectrogram, make_sound  # noqa: E402
 
 
@@ -70,8 +70,6 @@ def test_unknown_kinds_are_refused() -> None:
 
 
 def tiny_model() -> MoMoPretrainer:
-    import projects.third_modality.masked_sound  # noqa: F401
-
     decoders = {name: deepcopy(DECODERS[name]) for name in ("image", "text")}
     cfg = dict(
         type="MoMoPretrainer",
@@ -129,8 +127,7 @@ def test_each_modality_has_its_own_statistics() -> None:
 @pytest.mark.filterwarnings("ignore")
 def test_the_config_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    cfg = Config.fromfile("projects/third_modality/demo_sound.py")
-    check_config(cfg)
+    cfg = load_config("projects/third_modality/demo_sound.py", {})
     with torch.device("meta"), DefaultScope.overwrite_default_scope("momo"):
         assert MODELS.build(cfg.model).modalities == ("image", "text", "sound")
 
