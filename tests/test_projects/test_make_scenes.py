@@ -27,7 +27,8 @@ def test_masks_lie_in_their_boxes_and_colours_in_their_masks() -> None:
             assert top <= rows.min() and rows.max() < top + height
             outside[top : top + height, left : left + width] = False
         assert (mask[outside] == 0).all()
-        assert (image[mask > 0].min(axis=-1) < 128).all()  # discs have a dark channel, the ground is white
+        darkest = image.min(axis=-1)  # of a disc at most 80, of the ground 255; an edge is halfway at least
+        assert (darkest[mask > 0] <= 168).all() and (darkest[mask == 0] >= 127).all()
 
 
 def test_a_later_emoji_covers_little_of_an_earlier_one() -> None:
