@@ -21,7 +21,7 @@ custom_imports = dict(imports=["projects.third_modality.sounds", "projects.third
 _pixels = dict(type="MoMoDecoder", outputs=["pixels"], **_decoder)
 model = dict(
     type="MoMoPretrainer",
-    data_preprocessor=dict(type="SoundPreprocessor", sound_mean=60.0, sound_std=60.0, **_preprocessor),
+    data_preprocessor=dict(type="SoundPreprocessor", sound_mean=73.0, sound_std=55.0, **_preprocessor),
     backbone=dict(type="SoundMoMoViT", spectrogram_size=64, **_backbone),
     decoders=dict(
         image=_pixels,
