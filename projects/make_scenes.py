@@ -32,8 +32,8 @@ from kit_sources import FLUENT, read_members  # noqa: E402
 
 SIZE = 96
 COUNTS = {"train": 2000, "val": 300, "test": 300}
-EMOJI_A_SCENE = (2, 4)
-EMOJI_SIZES = (20, 56)  # pixels
+EMOJI_A_SCENE = (1, 3)
+EMOJI_SIZES = (32, 72)  # pixels
 MAX_COVERED = 0.2  # of a picture's box, by any later one
 OPAQUE = 128  # alpha from which a pixel belongs to the emoji
 

@@ -8,6 +8,7 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 from torchvision.models.detection import FCOS
 from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.fcos import FCOSHead
 
 from momo.registry import MODELS
 
@@ -35,6 +36,7 @@ class FCOSDetector(BaseModel):
         image_size: Side of the images in pixels; others are resized.
         mean, std: Per channel, on the scale of 0 to 255.
         out_channels: Width of the neck's maps.
+        num_convs: Convolutions of each of the head's two branches, before their last.
     Source: Tian et al. 2019, arXiv:1904.01355, as torchvision has it.
     """
 
@@ -48,6 +50,7 @@ class FCOSDetector(BaseModel):
         mean: Sequence[float],
         std: Sequence[float],
         out_channels: int = 256,
+        num_convs: int = 4,
         init_cfg: dict | list | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
@@ -60,7 +63,9 @@ class FCOSDetector(BaseModel):
             image_mean=[value / 255 for value in mean],
             image_std=[value / 255 for value in std],
             anchor_generator=AnchorGenerator(tuple((stride,) for stride in strides), ((1.0,),) * len(strides)),
+            head=FCOSHead(out_channels, 1, num_classes, num_convs),
             size_divisible=strides[-1],
+            score_thresh=0.05,
             topk_candidates=300,
             detections_per_img=50,
         )

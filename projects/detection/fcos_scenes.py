@@ -30,6 +30,7 @@ model = dict(
     ),
     neck=dict(type="SimpleFeaturePyramid", in_channels=128, out_channels=64, scales=[2, 1]),
     out_channels=64,
+    num_convs=2,
     strides=[4, 8],
     num_classes=9,
     image_size=96,
