@@ -10,6 +10,7 @@ default_hooks = dict(
     preemption=dict(type="PreemptionHook"),
     finite_guard=dict(type="FiniteGuard"),
     stall=dict(type="StallHook"),
+    broken_samples=dict(type="BrokenSamplesHook"),
     sampler_seed=None,  # order is a function of (seed, epoch): samplers here keep no seed to set
 )
 env_cfg = dict(cudnn_benchmark=False, mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0))
@@ -18,5 +19,6 @@ log_processor = dict(
     window_size=20,
     mean_pattern=r".*(loss|accuracy|time|grad_norm|samples_per_s).*",
 )
-visualizer = dict(type="Visualizer", vis_backends=[dict(type="LocalVisBackend")])
+# Scalars as JSON lines and for `tensorboard --logdir work_dirs`. docs/logging.md has W&B and MLflow, a line each.
+visualizer = dict(type="Visualizer", vis_backends=[dict(type="LocalVisBackend"), dict(type="TensorboardVisBackend")])
 log_level = "INFO"

@@ -24,4 +24,7 @@ param_scheduler = [
     dict(type="LinearLR", start_factor=0.01, begin=0, end=0.5, convert_to_iter_based=True),
     dict(type="CosineAnnealingLR", eta_min=1e-5, begin=0.5, convert_to_iter_based=True),
 ]
-custom_hooks = [dict(type="ProgressHook")]
+custom_hooks = [
+    dict(type="ProgressHook"),
+    dict(type="PicturesHook", interval=3, examples=dict(image=_val["image"]["dataset"])),
+]

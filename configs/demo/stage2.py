@@ -33,4 +33,5 @@ custom_hooks = [
         made_by="tools/dist_train.sh configs/demo/stage1.py 1",
         new=["backbone.text_embed.*", "decoders.text.*"],
     ),
+    dict(type="PicturesHook", examples=dict(image=_val["image"]["dataset"])),
 ]

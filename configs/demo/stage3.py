@@ -8,7 +8,7 @@ Two processes with a core each take a step 15% sooner than one with both. Batche
 from mmengine.config import read_base
 
 with read_base():
-    from .._base_.data.kit import _train, _val
+    from .._base_.data.kit import _shown_pairs, _train, _val
     from .._base_.models.demo import _backbone, _decoder, _preprocessor
     from .._base_.models.stage3 import model
     from .._base_.runtime import *  # noqa: F403
@@ -47,4 +47,5 @@ custom_hooks = [
         new=["decoders.cross_modal.*", "objectives.image_text.*"],
         unused=["decoders.image.*"],
     ),
+    dict(type="PicturesHook", interval=35, examples=dict(image_text=_shown_pairs)),
 ]

@@ -21,4 +21,7 @@ with read_base():
 
 model["backbone"]["arch"] = "base"
 train_dataloader = dict(primary="image", batch_size=64, num_workers=8, loaders=dict(image=_train["image"]))
-custom_hooks = [dict(type="ProgressHook")]
+custom_hooks = [
+    dict(type="ProgressHook"),
+    dict(type="PicturesHook", interval=10),
+]

@@ -27,4 +27,5 @@ custom_hooks = [
         made_by="tools/dist_train.sh configs/momo/stage1_vitb.py 64",
         new=["backbone.text_embed.*", "decoders.text.*"],
     ),
+    dict(type="PicturesHook"),
 ]

@@ -29,4 +29,5 @@ custom_hooks = [
         new=["decoders.cross_modal.*", "objectives.image_text.*"],
         unused=["decoders.image.*"],
     ),
+    dict(type="PicturesHook"),
 ]

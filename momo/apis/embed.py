@@ -8,14 +8,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from momo.models import MoMoPretrainer
+from momo.datasets import word_pieces
+from momo.models import ITC, MoMoPretrainer
 from momo.models.downstream import image_features, text_features
+
+from .base import Inferencer
+from .inputs import ImageSource, as_texts, first_of_batches
 
 
 def pack_texts(texts: Sequence[str], tokenizer, max_len: int) -> tuple[Tensor, Tensor, np.ndarray]:
     """Words and positions (T,) of texts back to back, and their counts (B,); each text is cut at `max_len`."""
-    encodings = tokenizer.backend_tokenizer.encode_batch(list(texts), add_special_tokens=False)
-    ids = [(encoding.ids or [tokenizer.unk_token_id])[:max_len] for encoding in encodings]
+    ids = [word_pieces(text, tokenizer)[:max_len] for text in texts]
     counts = np.array([len(text) for text in ids], dtype=np.int64)
     words = torch.tensor([word for text in ids for word in text], dtype=torch.int64)
     return words, torch.cat([torch.arange(count) for count in counts]), counts
@@ -29,7 +32,7 @@ def embed_images(model: MoMoPretrainer, images: Iterable[Tensor], batch_size: in
     Shapes: images, each (3, H, W) uint8, all of one size; the result is (N, D) on the CPU.
     """
     images, features = list(images), []
-    for first in range(0, len(images), batch_size):
+    for first in first_of_batches(len(images), batch_size, "embed images"):
         batch = torch.stack(images[first : first + batch_size]).to(model.backbone.cls_token.device)
         features.append(image_features(model, model.data_preprocessor.normalize(batch)).cpu())
     return torch.cat(features)
@@ -44,9 +47,24 @@ def embed_texts(model: MoMoPretrainer, texts: Sequence[str], tokenizer, batch_si
     Shapes: the result is (N, D) on the CPU.
     """
     device, features = model.backbone.cls_token.device, []
-    for first in range(0, len(texts), batch_size):
+    for first in first_of_batches(len(texts), batch_size, "embed texts"):
         words, positions, counts = pack_texts(
             texts[first : first + batch_size], tokenizer, model.backbone.text_embed.max_len
         )
         features.append(text_features(model, words.to(device), positions.to(device), counts).cpu())
     return torch.cat(features)
+
+
+class FeatureInferencer(Inferencer):
+    """Images and texts to unit-length features, which are compared by dot product. See Inferencer."""
+
+    needs = (ITC,)
+
+    def images(self, images: ImageSource | Sequence[ImageSource], batch_size: int = 64) -> Tensor:
+        """Shapes: (N, D) on the CPU."""
+        batches = self.read(images, batch_size, "embed images")
+        return torch.cat([embed_images(self.model, batch, len(batch)) for batch in batches])
+
+    def texts(self, texts: str | Sequence[str], batch_size: int = 256) -> Tensor:
+        """Texts are cut at the model's longest. Shapes: (N, D) on the CPU."""
+        return embed_texts(self.model, as_texts(texts), self.tokenizer, batch_size)

@@ -14,7 +14,9 @@ from momo.models import CMM, MoMoPretrainer
 from momo.models.pretrainers import find_objective
 from momo.ops import AttentionMaps, grid_size, keyed_generator, patchify, relevance_of_visible
 
+from .base import Inferencer
 from .fill_mask import Guess, blank_batch, blank_log_probabilities, predict_blanks
+from .inputs import ImageSource, as_list, as_texts, one_each
 
 
 class Explanation(NamedTuple):
@@ -124,6 +126,37 @@ def deletion_test(
         drops = whole - without
         rows.append([drops[0], drops[1 : 1 + draws].mean(), drops[1 + draws :].mean()])
     return DeletionTest(*torch.tensor(rows).unbind(1))
+
+
+class ExplanationInferencer(Inferencer):
+    """Captions with one [MASK] to the word behind it, and to what in image and caption it was guessed from.
+
+    `heat_map` makes a picture of it. See Inferencer.
+    """
+
+    needs = (CMM,)
+
+    def __call__(
+        self,
+        images: ImageSource | Sequence[ImageSource],
+        captions: str | Sequence[str],
+        words: str | Sequence[str | None] | None = None,
+    ) -> list[Explanation]:
+        """Explain a word for each image and caption.
+
+        Args:
+            words: The word to explain for each; None takes the likeliest.
+        Raises: ValueError as `explain_word`, for an image that cannot be read, or if their numbers differ.
+        """
+        images, captions = as_list(images, "images"), as_texts(captions, "captions")
+        words = [None] * len(images) if words is None else as_list(words, "words")
+        one_each(images, captions, ("images", "captions"))
+        one_each(images, words, ("images", "words"))
+        pixels = (image for batch in self.read(images, 8, "explain") for image in batch)
+        return [
+            explain_word(self.model, *asked, self.tokenizer, word)
+            for *asked, word in zip(pixels, captions, words, strict=True)
+        ]
 
 
 def _id_of(word: str, tokenizer) -> int:

@@ -15,7 +15,9 @@ from momo.models.objectives.masked import MaskedPlan
 from momo.models.pretrainers import Found, find_objective
 from momo.ops import grid_size, plan_sequences
 
+from .base import Inferencer
 from .embed import pack_texts
+from .inputs import ImageSource, as_list, as_texts, first_of_batches, one_each
 
 
 class Guess(NamedTuple):
@@ -35,7 +37,7 @@ def fill_text(model: MoMoPretrainer, texts: Sequence[str], tokenizer, batch_size
     Raises: ValueError if the model has no masked-language objective, or a text no [MASK] within the longest length.
     """
     found, rows = find_objective(model, MLM), []
-    for first in range(0, len(texts), batch_size):
+    for first in first_of_batches(len(texts), batch_size, "fill in"):
         rows.append(
             blank_log_probabilities(model, found, blank_batch(model, texts[first : first + batch_size], tokenizer))
         )
@@ -56,10 +58,9 @@ def fill_captions(
     Raises: ValueError if the model has no cross-modal objective, or a caption no [MASK] within the longest length, or
         images and captions differ in number.
     """
-    if len(images) != len(captions):
-        raise ValueError(f"each caption needs its image, got {len(images)} images and {len(captions)} captions")
+    one_each(images, captions, ("images", "captions"))
     found, rows = find_objective(model, CMM), []
-    for first in range(0, len(captions), batch_size):
+    for first in first_of_batches(len(captions), batch_size, "fill in"):
         batch = blank_batch(model, captions[first : first + batch_size], tokenizer)
         batch["images"] = torch.stack(list(images[first : first + batch_size]))
         rows.append(blank_log_probabilities(model, found, batch))
@@ -123,3 +124,39 @@ def blank_log_probabilities(
 ) -> Tensor:
     """`predict_blanks` as log-probabilities on the CPU."""
     return predict_blanks(model, found, batch, hidden_patches)[0].log_softmax(-1).cpu()
+
+
+class FillMaskInferencer(Inferencer):
+    """Captions with [MASK] to words for each of them, guessed with the help of an image. See Inferencer."""
+
+    needs = (CMM,)
+
+    def __call__(
+        self,
+        images: ImageSource | Sequence[ImageSource],
+        captions: str | Sequence[str],
+        k: int = 5,
+        batch_size: int = 64,
+    ) -> list[list[list[Guess]]]:
+        """For each caption and each of its [MASK], the k likeliest words, best first.
+
+        Raises: ValueError as `fill_captions`, or for an image that cannot be read.
+        """
+        images, captions, rows = as_list(images, "images"), as_texts(captions, "captions"), []
+        one_each(images, captions, ("images", "captions"))
+        for batch in self.read(images, batch_size, "fill in"):
+            asked = captions[len(rows) : len(rows) + len(batch)]
+            rows += self._by_text(fill_captions(self.model, batch, asked, self.tokenizer, len(batch)), asked, k)
+        return rows
+
+    def without_image(self, texts: str | Sequence[str], k: int = 5, batch_size: int = 64) -> list[list[list[Guess]]]:
+        """The same from the words alone, by masked language modelling.
+
+        Raises: ValueError as `fill_text`.
+        """
+        texts = as_texts(texts)
+        return self._by_text(fill_text(self.model, texts, self.tokenizer, batch_size), texts, k)
+
+    def _by_text(self, log_probabilities: Tensor, texts: list[str], k: int) -> list[list[list[Guess]]]:
+        rows = iter(top_words(log_probabilities, self.tokenizer, k))
+        return [[next(rows) for _ in range(text.count(self.tokenizer.mask_token))] for text in texts]

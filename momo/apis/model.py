@@ -27,6 +27,8 @@ def get_config(name: str | Path) -> Config:
 def get_model(config: Config | str | Path, checkpoint: str | Path | None = None) -> nn.Module:
     """Build the model of a config, in evaluation mode, with the weights of a checkpoint if one is given.
 
+    The config goes with it as `model._config`, where mmpretrain's inferencers look for it too.
+
     Args:
         config: See `get_config`.
         checkpoint: A checkpoint's folder, a file of weights, or a work_dir whose newest checkpoint counts; None keeps
@@ -42,4 +44,5 @@ def get_model(config: Config | str | Path, checkpoint: str | Path | None = None)
         if path is None:
             raise FileNotFoundError(f"checkpoint={str(checkpoint)!r}: no checkpoint or file, and no work_dir with one")
         model.load_state_dict(load_weights(path))
+    model._config = config
     return model.eval()

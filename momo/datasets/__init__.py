@@ -14,7 +14,7 @@ from .text_corpus import TextCorpus
 from .text_table import TextTable
 from .token_corpus import TokenCorpus
 from .tokenize_pair import TokenizePair
-from .transforms import LoadImage, Tokenize, load_tokenizer
+from .transforms import LoadImage, Tokenize, load_tokenizer, word_pieces
 from .vision_set import VisionSet
 from .vqav2 import VQAv2
 from .web_pairs import WebDatasetPairs
@@ -44,4 +44,5 @@ __all__ = [
     "WebDatasetPairs",
     "build_loader",
     "load_tokenizer",
+    "word_pieces",
 ]

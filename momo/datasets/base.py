@@ -107,10 +107,12 @@ def pick(options: Any) -> Any:
 
 
 def checked_text(text: Any) -> str:
-    """`text`, if there is something to learn from.
+    """`text`, if there is something to learn from; bytes are taken for UTF-8.
 
-    Raises: BrokenSample if it is not a string, blank, or has a NUL in it, which no text has.
+    Raises: BrokenSample if it is not a string, blank, or has a NUL in it, which no text has; UnicodeDecodeError.
     """
+    if isinstance(text, bytes):
+        text = text.decode("utf-8")
     if not isinstance(text, str):
         raise BrokenSample("bad text", f"the text is {text!r}, not a string")
     if not text.strip():

@@ -67,7 +67,8 @@ class BrokenSamples:
             raise ValueError(f"max_bad_fraction must lie in [0, 1], got {max_bad_fraction}")
         self.name, self.max_bad_fraction = name, max_bad_fraction
         self._reasons = torch.zeros(size, dtype=torch.uint8).share_memory_()  # 0: not known to be broken
-        self._tally = torch.zeros(_WORKERS, 2, dtype=torch.int64).share_memory_()  # read, replaced
+        # Reads, then those that failed by reason.
+        self._tally = torch.zeros(_WORKERS, 1 + len(REASONS), dtype=torch.int64).share_memory_()
 
     def count_read(self) -> None:
         self._tally[_worker(), 0] += 1
@@ -77,12 +78,13 @@ class BrokenSamples:
 
         Raises: TooManyBroken if it is one too many.
         """
-        self._tally[_worker(), 1] += 1
+        self._tally[_worker(), 1 + REASONS.index(reason)] += 1
         if self._reasons[index] == 0:
             self._reasons[index] = 1 + REASONS.index(reason)
             # As an error, because MMEngine's loggers of all ranks but the first print nothing less.
             print_log(f"{self.name}: a sample is replaced ({reason}): {message}", "current", logging.ERROR)
-        read, replaced = self._tally.sum(0).tolist()
+        read, *failed = self._tally.sum(0).tolist()
+        replaced = sum(failed)
         if replaced > self.max_bad_fraction * max(read, FIRST):
             found = ", ".join(f"{reason} {count}" for reason, count in self.counts().items())
             raise TooManyBroken(
@@ -90,6 +92,11 @@ class BrokenSamples:
                 f"of {max(read, FIRST)}. Broken samples: {found}. The last: {message}. "
                 "tools/dataset/doctor.py lists them all; repair the data, or raise max_bad_fraction"
             )
+
+    @property
+    def failed(self) -> torch.Tensor:
+        """How many reads have failed, and were replaced by others, for each of REASONS, (R,) int64."""
+        return self._tally[:, 1:].sum(0)
 
     def counts(self) -> dict[str, int]:
         """How many different samples are known to be broken, by reason."""

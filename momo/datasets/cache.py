@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import fsspec
 import pyarrow
@@ -34,9 +34,9 @@ def cached(
     """The file of a kind that belongs to `source`, built if it is not there or if the source has changed since.
 
     It lies in `cache_dir` if that is given; otherwise beside the source, or in it if that is a folder, as a hidden
-    file; where nothing can be written there, or the source is a URL, in $XDG_CACHE_HOME/momo. Its name holds the
-    source's size and time of change, so what is stale is never found. It appears whole or not at all, and one process
-    of a machine builds while others wait.
+    file; where nothing can be written there and it is not there yet, or the source is a URL, in $XDG_CACHE_HOME/momo.
+    Its name holds the source's size and time of change, so what is stale is never found. It appears whole or not at
+    all, and one process of a machine builds while others wait.
 
     Args:
         kind: What is built, its format's version included, as a part of a file name.
@@ -44,16 +44,18 @@ def cached(
         version: What changes when the file has to be built anew; the default is the source's fingerprint.
     Raises: FileNotFoundError if there is no such source.
     """
-    folder, stem = _place(source, cache_dir)
-    target = folder / f"{stem}.{kind}.{key_of(version or fingerprint(source)):016x}"
+    name = f"{kind}.{key_of(version or fingerprint(source)):016x}"
+    folder, stem = _place(source, cache_dir, name)
+    target = folder / f"{stem}.{name}"
     if target.exists():
         return target
     with _alone(folder / f"{stem}.{kind}.lock"):
         if not target.exists():
+            others = folder.glob(f"{_literal(stem)}.{kind}.*")
+            stale = [other for other in others if other.suffix != ".lock" and not _being_written(other)]
             write_atomically(target, build)
-            for other in folder.glob(f"{_literal(stem)}.{kind}.*"):
-                if other != target and other.suffix not in (".lock", ".tmp"):
-                    other.unlink(missing_ok=True)
+            for other in stale:
+                other.unlink(missing_ok=True)
     return target
 
 
@@ -67,25 +69,43 @@ def local_copy(path: str, cache_dir: str | None = None) -> str | Path:
 
 def write_atomically(target: Path, build: Callable[[Path], None]) -> None:
     """Let `build` write a file that takes `target`'s place when it is complete and on disk."""
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f"{target.name}.", suffix=".tmp")
-    os.close(handle)
+    half = target.with_name(f"{target.name}.{_HOST}-{os.getpid()}.tmp")
     try:
-        build(Path(name))
-        with open(name, "rb") as file:
+        build(half)
+        with open(half, "rb") as file:
             os.fsync(file.fileno())
-        os.replace(name, target)
+        os.replace(half, target)
     except BaseException:
-        os.unlink(name)
+        half.unlink(missing_ok=True)
         raise
 
 
-def _place(source: str, cache_dir: str | None) -> tuple[Path, str]:
-    """The folder for what is made of a source, and what its files' names begin with."""
+_HOST = f"{key_of(socket.gethostname()):016x}"
+
+
+def _being_written(path: Path) -> bool:
+    """Whether this is a half file of another process, which is alive or on another machine."""
+    if path.suffix != ".tmp":
+        return False
+    host, _, process = path.name.removesuffix(".tmp").rpartition(".")[2].partition("-")
+    if host != _HOST:
+        return True
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return int(process) != os.getpid()
+
+
+def _place(source: str, cache_dir: str | None, name: str) -> tuple[Path, str]:
+    """The folder for what is made of a source, and what its files' names begin with; `name` is how they go on."""
     if cache_dir is None and not is_url(source):
         path = Path(source).absolute()
-        beside = path if path.is_dir() else path.parent
-        if os.access(beside, os.W_OK):
-            return beside, f".{base_name(source)}"
+        beside, stem = path if path.is_dir() else path.parent, f".{base_name(source)}"
+        if os.access(beside, os.W_OK) or (beside / f"{stem}.{name}").exists():
+            return beside, stem
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "momo"
     folder = base if cache_dir is None else Path(cache_dir)
     folder.mkdir(parents=True, exist_ok=True)
@@ -101,14 +121,24 @@ def _literal(name: str) -> str:
 @contextmanager
 def _alone(lock: Path) -> Iterator[None]:
     """No other process of this machine is in here with the same lock file."""
-    with open(lock, "w") as file:
-        if sys.platform != "win32":
-            with suppress(OSError):  # a file system without locks: each process then builds its own
-                fcntl.flock(file, fcntl.LOCK_EX)
+    with _locked(lock):
         try:
             yield
         finally:
             lock.unlink(missing_ok=True)
+
+
+def _locked(path: Path) -> IO[str]:
+    """The lock file, held. Where its last holder has removed it meanwhile, another process may hold a new one."""
+    while True:
+        file = open(path, "w")
+        if sys.platform != "win32":
+            with suppress(OSError):  # a file system without locks: each process then builds its own
+                fcntl.flock(file, fcntl.LOCK_EX)
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+                return file
+        file.close()
 
 
 class MappedTable:

@@ -42,12 +42,29 @@ def decode_rgb(data: bytearray, max_pixels: int = MAX_PIXELS) -> Tensor:
             return decode_jpeg(encoded, mode=ImageReadMode.RGB, apply_exif_orientation=True)
         with Image.open(io.BytesIO(data), formats=[kind]) as image:
             _check_pixels(kind, *image.size, max_pixels)
-            return torch.from_numpy(_to_rgb(image)).permute(2, 0, 1)
+            return torch.from_numpy(to_rgb(image)).permute(2, 0, 1)
     except BrokenSample:
         raise
     except BROKEN as error:
-        what = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise BrokenSample("truncated", f"{kind}: {what}") from error
+        raise _broken(kind, error) from error
+
+
+def image_size(data: bytes | bytearray, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """Width and height of such a picture as they are stored, from its header.
+
+    Raises: BrokenSample as `decode_rgb`.
+    """
+    kind = image_kind(data)
+    try:
+        if kind == "JPEG":
+            size = jpeg_size(data)
+        else:
+            with Image.open(io.BytesIO(data), formats=[kind]) as image:
+                size = image.size
+    except BROKEN as error:
+        raise _broken(kind, error) from error
+    _check_pixels(kind, *size, max_pixels)
+    return size
 
 
 def image_kind(data: bytes | bytearray) -> str:
@@ -90,15 +107,26 @@ def jpeg_size(data: bytes | bytearray) -> tuple[int, int]:
     raise ValueError("no frame header")
 
 
+def _broken(kind: str, error: Exception) -> BrokenSample:
+    """What a decoder's error says."""
+    reason = "too large" if isinstance(error, Image.DecompressionBombError) else "truncated"
+    what = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return BrokenSample(reason, f"{kind}: {what}")
+
+
 def _check_pixels(kind: str, width: int, height: int, max_pixels: int) -> None:
     if not 0 < width * height <= max_pixels:
         what = f"{kind}: {width} x {height} pixels; between 1 and max_pixels={max_pixels} are read"
         raise BrokenSample("too large", what)
 
 
-def _to_rgb(image: Image.Image) -> np.ndarray:
-    """Shape (H, W, 3), uint8."""
-    ImageOps.exif_transpose(image, in_place=True)
+def to_rgb(image: Image.Image) -> np.ndarray:
+    """An open picture as `decode_rgb` gives it, of shape (H, W, 3), uint8; its EXIF tag is used up."""
+    image.load()
+    try:
+        ImageOps.exif_transpose(image, in_place=True)
+    except BROKEN:  # of the tag alone, for the pixels are there: one that cannot be read turns nothing, as in a JPEG
+        pass
     if image.mode.startswith("I"):
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.has_transparency_data:

@@ -12,7 +12,7 @@ from momo.registry import DATASETS
 
 from .base import KeyedDataset
 from .image_folder import SUFFIXES
-from .storage import read_bytes
+from .storage import has_suffix, read_bytes
 from .tar_index import Member, TarIndex
 from .tar_samples import TarSamples
 
@@ -61,4 +61,4 @@ class ImageTars(KeyedDataset):
 
 
 def _images(path: str, members: TarIndex) -> list[Member]:
-    return [member for member in members if member.name.lower().endswith(SUFFIXES)]
+    return [member for member in members if has_suffix(member.name, SUFFIXES)]

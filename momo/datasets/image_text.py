@@ -11,6 +11,7 @@ from momo.registry import DATASETS
 
 from .base import KeyedDataset, checked_text, existing, pick
 from .broken import BrokenSample
+from .reference_runs import runs_in_tars
 from .storage import is_url, read_bytes, resolve
 from .tables import Rows, find, open_table
 
@@ -19,9 +20,10 @@ from .tables import Rows, find, open_table
 class ImageText(KeyedDataset):
     """Image-text pairs from a manifest, or from any other table of images and captions.
 
-    A row's image is a reference (see momo/datasets/manifest.py) below `root`, or, as Hugging Face's `datasets` saves
-    images, a struct of bytes and path. Image and caption may each be a list: several captions of one image, as COCO
-    has, or several pictures of one thing. One of each is drawn when the sample is read.
+    A row's image is a reference (see momo/datasets/manifest.py) below `root`, or its bytes, or, as Hugging Face's
+    `datasets` saves images, a struct of bytes and path. Image and caption may each be a list: several captions of one
+    image, as COCO has, or several pictures of one thing. One of each is drawn when the sample is read. Rows that lie in
+    one tar side by side are read in pieces, as tars are (see PiecewiseOrder); all else is shuffled row by row.
 
     Args:
         annotations: Paths or glob patterns, local or of a URL, ending in .parquet, .arrow, .json (a list of rows),
@@ -53,6 +55,7 @@ class ImageText(KeyedDataset):
         self.rows = Rows((path, open_table(path, columns, cache_dir)) for path in files)
         if not len(self.rows):
             raise ValueError(f"annotations={annotations!r} hold no row")
+        self.chunks = runs_in_tars(self.rows, "image", cache_dir)
         self.tolerate(max_bad_fraction)
 
     def __len__(self) -> int:
@@ -71,6 +74,8 @@ class ImageText(KeyedDataset):
 
     def _image(self, image: Any) -> dict[str, Any]:
         """Where the image lies, or its bytes; and its id, which is equal for rows with the same image."""
+        if isinstance(image, bytes):
+            image = {"bytes": image}
         if isinstance(image, dict) and isinstance(image.get("bytes"), bytes):
             # By content: the path beside it is often the same for all rows.
             digest = hashlib.blake2b(image["bytes"], digest_size=8).hexdigest()

@@ -27,7 +27,7 @@ MANIFEST_SCHEMA = pyarrow.schema(
         pyarrow.field("sha256", pyarrow.string()),
     ]
 )
-_RANGE = re.compile(r"#(\d+)\+(\d+)$")
+RANGE = r"#(\d+)\+(\d+)$"
 
 
 class ImageReference(NamedTuple):
@@ -44,7 +44,7 @@ class ImageReference(NamedTuple):
         """Raises: ValueError for a whole file whose name would be read as a part of another."""
         if self.size is not None:
             return f"{self.path}#{self.offset}+{self.size}"
-        if _RANGE.search(self.path):
+        if re.search(RANGE, self.path):
             raise ValueError(f"{self.path!r} ends as a reference to a part of a file does: rename that file")
         return self.path
 
@@ -56,7 +56,7 @@ def parse_reference(text: str) -> ImageReference:
     """
     if not text:
         raise ValueError("the reference to an image is empty")
-    found = _RANGE.search(text)
+    found = re.search(RANGE, text)
     if found is None:
         return ImageReference(text)
     return ImageReference(text[: found.start()], int(found[1]), int(found[2]))

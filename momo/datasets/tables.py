@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from glob import glob
 from pathlib import Path
@@ -16,18 +16,21 @@ from typing import Any, NamedTuple, Protocol
 
 import fsspec
 import numpy as np
+import pyarrow
 
 from momo.ops import key_of
 
 from .base import existing
 from .cache import MappedTable, cached, local_copy
-from .storage import base_name, is_url
+from .storage import base_name, found_url, is_url
 from .to_arrow import CONVERTERS, Columns, choose_columns
 
 
 class Part(Protocol):
     """The rows of one file."""
 
+    @property
+    def nbytes(self) -> int: ...
     def __len__(self) -> int: ...
     def cell(self, column: str, row: int) -> Any: ...
 
@@ -82,6 +85,13 @@ class TableFile:
     def __len__(self) -> int:
         return len(self.mapped)
 
+    def column(self, column: str) -> pyarrow.ChunkedArray:
+        return self.mapped.table[self.columns[column]]
+
+    @property
+    def nbytes(self) -> int:
+        return sum(self.column(name).nbytes for name in self.columns)
+
     def cell(self, column: str, row: int) -> Any:
         return self.mapped.cell(self.columns[column], row)
 
@@ -95,9 +105,11 @@ def find(files: str | Sequence[str], key: str, what: str) -> list[str]:
     for pattern in [files] if isinstance(files, str) else files:
         if is_url(pattern):
             system, inner = fsspec.core.url_to_fs(pattern)
-            matches = sorted(map(system.unstrip_protocol, system.glob(inner)))
+            matches = sorted(found_url(pattern, system, path) for path in system.glob(inner))
             if not matches:
                 raise FileNotFoundError(f"{key}={pattern!r} does not exist; {what} should lie there")
+        elif Path(pattern).exists():  # '[' and '*' may be parts of a name
+            matches = [pattern]
         else:
             matches = sorted(glob(pattern, recursive=True)) or [str(existing(pattern, key, what))]
         for path in matches:
@@ -129,6 +141,15 @@ def open_table(path: str, columns: Columns, cache_dir: str | None = None) -> Tab
         return TableFile(local_copy(path, cache_dir), columns, path)
     if ending not in CONVERTERS:
         raise ValueError(f"{path}: a table ends in .arrow, {', '.join(CONVERTERS)}")
-    kind = f"table-1-{key_of(json.dumps(columns)):08x}"[:24]
-    build = partial(CONVERTERS[ending], path, columns)
+    kind = f"table-2-{key_of(json.dumps(columns)):08x}"[:24]
+    build = partial(_convert, CONVERTERS[ending], path, columns)
     return TableFile(cached(path, kind, build, cache_dir), {name: [name] for name in columns}, path)
+
+
+def _convert(converter: Callable[[str, Columns, Path], None], path: str, columns: Columns, target: Path) -> None:
+    try:
+        converter(path, columns, target)
+    except (pyarrow.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # not of what is in the file
+            raise
+        raise ValueError(f"{path} cannot be read, it is damaged or of another form: {error}") from error

@@ -10,10 +10,10 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-import fsspec
 import pyarrow
 
 from .cache import MappedTable, cached, progress, write_table
+from .storage import open_binary
 
 _MEMBERS = pyarrow.schema([("name", pyarrow.string()), ("offset", pyarrow.int64()), ("size", pyarrow.int64())])
 _BATCH = 65536  # rows
@@ -55,12 +55,13 @@ def index_tar(path: str, cache_dir: str | None = None) -> TarIndex:
     followed, names that are absolute or lead upwards are left out, sparse files too, and all of them counted. Nothing
     is written but the index.
 
-    Raises: FileNotFoundError if it is not there; ValueError if it is compressed, no tar, damaged, or ends too early.
+    Raises: FileNotFoundError if it is not there; ValueError if it is compressed, no tar, damaged, ends too early, or
+        goes on after its end.
     """
 
     def build(target: Path) -> None:
         left_out: Counter = Counter()
-        with fsspec.open(path, "rb") as file, progress(f"indexing {path}", None, log=False) as advance:
+        with open_binary(path) as file, progress(f"indexing {path}", None, log=False) as advance:
             _check_plain(file, path)
             parts = []
             for part in batches(_members(file, path, "", 0, None, left_out), _MEMBERS):
@@ -115,6 +116,11 @@ def _members(
         file.seek(archive.offset)
         if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):  # tarfile takes rubbish for the end
             raise tarfile.ReadError(f"no end mark at byte {archive.offset}")
+        if end is None and file.read(tarfile.RECORDSIZE).strip(b"\0"):  # by which size tars are filled up
+            raise ValueError(
+                f"{path} goes on after its end mark at byte {archive.offset}, as several tars in a row do, of which "
+                "only the first would be read: keep them in files of their own"
+            )
     except tarfile.TarError as error:
         raise ValueError(
             f"{where} is no tar, damaged, or ends too early ({error}): compare its size with the publisher's and "

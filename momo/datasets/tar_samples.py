@@ -14,7 +14,7 @@ import pyarrow
 
 from .base import existing
 from .cache import MappedTable, cached, progress, write_table
-from .storage import fingerprint, is_url, list_files
+from .storage import base_name, fingerprint, is_url, list_files
 from .tar_index import TarIndex, batches, index_tar
 
 _ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")  # all but the first end in an error
@@ -72,7 +72,7 @@ def find_tars(root: str) -> list[str]:
     Raises: FileNotFoundError if nothing is there; ValueError if there is no tar.
     """
     if is_url(root):
-        found = [root] if root.lower().endswith(_ENDINGS) else list_files(root, _ENDINGS)
+        found = [root] if base_name(root).lower().endswith(_ENDINGS) else list_files(root, _ENDINGS)
     else:
         path = existing(root, "root", "a .tar file or a folder of them")
         found = [root] if path.is_file() else list_files(root, _ENDINGS)

@@ -15,7 +15,7 @@ from momo.registry import DATASETS
 from .base import KeyedDataset, checked_text, pick
 from .cache import cached, local_copy, progress
 from .storage import base_name
-from .tables import Rows, find, open_table
+from .tables import Part, Rows, find, open_table
 
 _BLOCK = 64 * 2**20  # bytes of a text file looked through at a time
 _SPACE = np.isin(np.arange(256), np.frombuffer(b" \t\n\r\x0b\x0c", dtype=np.uint8))
@@ -42,13 +42,17 @@ class TextLines:
     def __len__(self) -> int:
         return len(self.bounds)
 
+    @property
+    def nbytes(self) -> int:
+        return len(self.map)
+
     def cell(self, column: str, row: int) -> str:
         """The text, whatever the column.
 
         Raises: UnicodeDecodeError if it is not UTF-8.
         """
         start, stop = self.bounds[row].tolist()
-        return self.map[start:stop].decode("utf-8").strip()
+        return self.map[start:stop].decode("utf-8-sig").strip()
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path, "bounds_path": self.bounds_path}
@@ -84,6 +88,16 @@ def _bounds(block: np.ndarray) -> np.ndarray:
     return np.stack([starts, stops], axis=1)[~blank]
 
 
+def open_texts(path: str, column: str, cache_dir: str | None = None) -> Part:
+    """The documents of one file, which its parts call 'text': the lines of a .txt, or a column of a table.
+
+    Raises: as `open_table`.
+    """
+    if base_name(path).lower().endswith(".txt"):
+        return TextLines(str(local_copy(path, cache_dir)), cache_dir)
+    return open_table(path, {"text": [column]}, cache_dir)
+
+
 @DATASETS.register_module()
 class TextCorpus(KeyedDataset):
     """Documents: the lines of text files, or a column of tables.
@@ -113,12 +127,8 @@ class TextCorpus(KeyedDataset):
     ) -> None:
         super().__init__(pipeline)
 
-        def opened(path: str) -> Any:
-            if base_name(path).lower().endswith(".txt"):
-                return TextLines(str(local_copy(path, cache_dir)), cache_dir)
-            return open_table(path, {"text": [column]}, cache_dir)
-
-        self.rows = Rows((path, opened(path)) for path in find(files, "files", "text files or tables"))
+        found = find(files, "files", "text files or tables")
+        self.rows = Rows((path, open_texts(path, column, cache_dir)) for path in found)
         if not len(self.rows):
             raise ValueError(f"files={files!r} hold no document")
         self.tolerate(max_bad_fraction)

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-import fsspec
 import pyarrow
 import pyarrow.csv
 import pyarrow.parquet
 from mmengine.logging import print_log
 
 from .cache import progress, write_table
+from .storage import open_binary
 from .tar_index import batches
 
 # By our name of a column, its names in files; the first that is there counts.
 Columns = Mapping[str, Sequence[str]]
 _PART = 32 * 2**20  # bytes of a record batch
 _ROWS = 1024  # rows read at a time: images may be among the columns
+_LOOKED_AT = 1000  # rows of JSON in which columns are looked for
 
 
 def choose_columns(columns: Columns, present: Sequence[str], path: str) -> dict[str, str]:
@@ -31,25 +34,32 @@ def choose_columns(columns: Columns, present: Sequence[str], path: str) -> dict[
         found = [name for name in names if name in present]
         if not found:
             raise ValueError(f"{path} has no column {' or '.join(map(repr, names))}; it has {list(present)}")
+        if list(present).count(found[0]) > 1:
+            raise ValueError(f"{path} has several columns {found[0]!r}: rename all but one")
         chosen[ours] = found[0]
     return chosen
 
 
 def _from_parquet(path: str, columns: Columns, target: Path) -> None:
-    with fsspec.open(path, "rb") as file:
+    with open_binary(path) as file:
         source = pyarrow.parquet.ParquetFile(file)
         chosen = choose_columns(columns, source.schema_arrow.names, path)
-        fields = [source.schema_arrow.field(theirs).with_name(ours) for ours, theirs in chosen.items()]
-        schema = pyarrow.schema(fields)
+        types = {ours: _plain(source.schema_arrow.field(theirs).type) for ours, theirs in chosen.items()}
+        schema = pyarrow.schema(types.items())
 
         def parts(advance: Callable[[int], None]) -> Iterator[pyarrow.Table]:
             for batch in source.iter_batches(_ROWS, columns=list(chosen.values())):
                 advance(len(batch))
-                arrays = [batch.column(theirs) for theirs in chosen.values()]
+                arrays = [batch.column(theirs).cast(types[ours]) for ours, theirs in chosen.items()]
                 yield pyarrow.record_batch(arrays, schema=schema)
 
         with progress(f"preparing {path}", source.metadata.num_rows) as advance:
             write_table(target, schema, _grouped(parts(advance)))
+
+
+def _plain(kind: pyarrow.DataType) -> pyarrow.DataType:
+    """The type of what a dictionary holds, as pandas writes categories: an Arrow file takes one dictionary a column."""
+    return kind.value_type if pyarrow.types.is_dictionary(kind) else kind
 
 
 def _grouped(parts: Iterable[pyarrow.RecordBatch]) -> Iterator[pyarrow.RecordBatch]:
@@ -68,17 +78,15 @@ def _grouped(parts: Iterable[pyarrow.RecordBatch]) -> Iterator[pyarrow.RecordBat
 
 def _from_csv(path: str, columns: Columns, target: Path, delimiter: str) -> None:
     quoted = delimiter == ","  # tab-separated files have no quoting, as GLUE's and Conceptual Captions' have none
-    invalid = 0
+    lost = 0
 
     def skip(row: pyarrow.csv.InvalidRow) -> str:
-        nonlocal invalid
-        invalid += 1
+        nonlocal lost
+        lost += 1 + row.text.count("\n")
         return "skip"
 
-    with fsspec.open(path, "rb") as file:
-        header = file.readline().decode("utf-8-sig").rstrip("\r\n").split(delimiter)
-        chosen = choose_columns(columns, [name.strip('"') if quoted else name for name in header], path)
-        file.seek(0)
+    with open_binary(path) as file:
+        chosen = choose_columns(columns, _header(file, path, delimiter, quoted), path)
         parse = dict(delimiter=delimiter, newlines_in_values=quoted, quote_char='"' if quoted else False)
         source = pyarrow.csv.open_csv(
             file,
@@ -89,10 +97,38 @@ def _from_csv(path: str, columns: Columns, target: Path, delimiter: str) -> None
             ),
         )
         schema = pyarrow.schema([(ours, pyarrow.string()) for ours in chosen])
+
+        def parts(advance: Callable[[int], None]) -> Iterator[pyarrow.RecordBatch]:
+            yield from (_decoded(batch, schema, advance) for batch in source)
+            # Null, like all that cannot be read, so that they are counted.
+            yield pyarrow.record_batch([pyarrow.nulls(lost, pyarrow.string())] * len(schema), schema=schema)
+
         with progress(f"preparing {path}", None) as advance:
-            write_table(target, schema, (_decoded(batch, schema, advance) for batch in source))
-    if invalid:
-        print_log(f"{path}: {invalid} rows with another number of columns are left out", "current")
+            write_table(target, schema, parts(advance))
+    if lost:
+        print_log(
+            f"{path}: {lost} lines have another number of columns, or follow a quote that is not closed; they are "
+            "kept as samples that cannot be read",
+            "current",
+        )
+
+
+def _header(file: BinaryIO, path: str, delimiter: str, quoted: bool) -> list[str]:
+    """The names of the columns; the file is where it was.
+
+    Raises: ValueError naming the file if it is not UTF-8.
+    """
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace", newline="")
+    quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+    try:
+        names = next(csv.reader(text, delimiter=delimiter, quoting=quoting), [])
+    except csv.Error as error:
+        raise ValueError(f"{path} has no first line with the names of its columns: {error}") from error
+    text.detach()
+    file.seek(0)
+    if any("\0" in name for name in names):
+        raise ValueError(f"{path} is not UTF-8, but UTF-16 perhaps: save it as UTF-8")
+    return names
 
 
 def _decoded(batch: pyarrow.RecordBatch, schema: pyarrow.Schema, advance: Callable[[int], None]) -> pyarrow.RecordBatch:
@@ -115,10 +151,10 @@ def _decode(value: bytes) -> str | None:
 
 
 def _from_json(path: str, columns: Columns, target: Path) -> None:
-    with fsspec.open(path, "rb") as file:
+    with open_binary(path) as file:
         try:
             rows = json.load(file)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(rows, list):
         raise ValueError(f"{path} should hold a list of rows")
@@ -126,23 +162,24 @@ def _from_json(path: str, columns: Columns, target: Path) -> None:
 
 
 def _from_jsonl(path: str, columns: Columns, target: Path) -> None:
-    with fsspec.open(path, "rb") as file:
+    with open_binary(path) as file:
         _write_rows(path, columns, target, (_parsed(line) for line in file if line.strip()), None)
 
 
 def _parsed(line: bytes) -> Any:
     try:
         return json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 
 def _write_rows(path: str, columns: Columns, target: Path, rows: Iterator[Any], total: int | None) -> None:
     schema = pyarrow.schema([(ours, pyarrow.list_(pyarrow.string())) for ours in columns])
-    head = list(islice(rows, 1))
+    head = list(islice(rows, _LOOKED_AT))
+    present = dict.fromkeys(name for row in head if isinstance(row, dict) for name in row)
     chosen = {ours: names[0] for ours, names in columns.items()}
-    if head and isinstance(head[0], dict):
-        chosen = choose_columns(columns, list(head[0]), path)
+    if present:
+        chosen = choose_columns(columns, list(present), path)
 
     names = list(chosen.values())
     cells = (
@@ -162,11 +199,12 @@ def _write_rows(path: str, columns: Columns, target: Path, rows: Iterator[Any], 
 def _strings(value: Any) -> list[str | None] | None:
     """A string or a list of them as a list; null for what is neither, and for what UTF-8 cannot hold."""
     if isinstance(value, list):
-        return [item if _is_text(item) else None for item in value]
-    return [value] if _is_text(value) else None
+        return [item if is_text(item) else None for item in value]
+    return [value] if is_text(value) else None
 
 
-def _is_text(value: Any) -> bool:
+def is_text(value: Any) -> bool:
+    """Whether this is a string that UTF-8 can hold."""
     if not isinstance(value, str):
         return False
     try:

@@ -8,7 +8,7 @@ import numpy as np
 
 from momo.registry import TRANSFORMS
 
-from .transforms import load_tokenizer
+from .transforms import load_tokenizer, word_pieces
 
 
 @TRANSFORMS.register_module()
@@ -46,9 +46,7 @@ class TokenizePair:
     def _pieces(self, sample: dict[str, Any], key: str) -> list[int]:
         if not isinstance(sample[key], str):
             raise ValueError(f"{sample['sample_id']}: {key} is {sample[key]!r}, not a string")
-        text = sample[key].encode("utf-8", errors="replace").decode("utf-8")
-        encoding = self.tokenizer.backend_tokenizer.encode(text, add_special_tokens=False)
-        return encoding.ids or [self.tokenizer.unk_token_id]
+        return word_pieces(sample[key], self.tokenizer)
 
 
 def longest_first(first: int, second: int, room: int) -> tuple[int, int]:

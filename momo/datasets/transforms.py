@@ -119,6 +119,23 @@ def load_tokenizer(path: str):
     return BertTokenizerFast.from_pretrained(str(folder), local_files_only=True)
 
 
+def word_pieces(text: str, tokenizer) -> list[int]:
+    """Ids of a whole text's word pieces, without [CLS] and [SEP]; a text without any piece becomes one [UNK].
+
+    Whoever used the tokenizer before may have left padding or truncation on; both are switched off.
+
+    Args:
+        tokenizer: As `load_tokenizer` returns it.
+    """
+    backend = tokenizer.backend_tokenizer
+    if backend.padding is not None:
+        backend.no_padding()
+    if backend.truncation is not None:
+        backend.no_truncation()
+    text = text.encode("utf-8", errors="replace").decode("utf-8")  # half a surrogate pair is no text
+    return backend.encode(text, add_special_tokens=False).ids or [tokenizer.unk_token_id]
+
+
 @TRANSFORMS.register_module()
 class Tokenize:
     """Cut sample['text'] into word pieces, sample['words'] (T,) int64, without [CLS] and [SEP].
@@ -139,9 +156,7 @@ class Tokenize:
     def __call__(self, sample: Sample) -> Sample:
         if not isinstance(sample["text"], str):
             raise ValueError(f"{sample['sample_id']}: the text is {sample['text']!r}, not a string")
-        text = sample["text"].encode("utf-8", errors="replace").decode("utf-8")  # half a surrogate pair is no text
-        encoding = self.tokenizer.backend_tokenizer.encode(text, add_special_tokens=False)
-        words = np.array(encoding.ids or [self.tokenizer.unk_token_id], dtype=np.int64)
+        words = np.array(word_pieces(sample["text"], self.tokenizer), dtype=np.int64)
         if len(words) > self.max_len:
             start = int(torch.randint(len(words) - self.max_len + 1, ()))
             words = words[start : start + self.max_len]

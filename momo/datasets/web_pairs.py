@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,7 @@ from .base import KeyedDataset, checked_text, pick
 from .broken import BrokenSample
 from .image_folder import SUFFIXES
 from .storage import read_bytes
-from .tar_index import TarIndex
+from .tar_index import Member, TarIndex
 from .tar_samples import TarSamples
 
 _COLUMNS = [
@@ -60,7 +60,7 @@ class WebDatasetPairs(KeyedDataset):
         super().__init__(pipeline)
         self.caption_key = caption_key
         suffix = ".txt" if caption_key is None else ".json"
-        self.pairs = TarSamples(root, f"pairs-1{suffix}", _COLUMNS, partial(_pairs, suffix=suffix), cache_dir)
+        self.pairs = TarSamples(root, f"pairs-2{suffix}", _COLUMNS, partial(_pairs, suffix=suffix), cache_dir)
         self.chunks = self.pairs.chunks
         if not len(self):
             raise ValueError(f"root={root!r}: no tar holds an image and a {suffix} file of the same key")
@@ -83,25 +83,43 @@ class WebDatasetPairs(KeyedDataset):
         }
 
     def _caption(self, data: bytes) -> Any:
-        text = data.decode("utf-8")
+        text = data.decode("utf-8-sig")
         if self.caption_key is None:
             return text.strip()
-        row = json.loads(text)
+        try:
+            row = json.loads(text)
+        except RecursionError as error:
+            raise BrokenSample("bad row", "the .json is nested too deeply") from error
         if not isinstance(row, dict) or self.caption_key not in row:
             raise BrokenSample("bad row", f"the .json has no {self.caption_key!r}")
         return pick(row[self.caption_key])
 
 
-def _pairs(path: str, members: TarIndex, suffix: str) -> list[tuple]:
-    """Key and places of a tar's pairs, in the order of their images."""
-    images, texts = {}, {}
-    for name, offset, size in members:
-        folder, base = posixpath.split(name)
+def group_members(members: Iterable[Member]) -> dict[str, dict[str, Member]]:
+    """Members by key and by suffix, '.jpg' or '.txt', in their order.
+
+    The key is the path up to the first dot of the file's name. Of two members of one name the later one counts, as it
+    does when a tar is unpacked.
+    """
+    groups: dict[str, dict[str, Member]] = {}
+    for member in members:
+        folder, base = posixpath.split(member.name)
         stem, dot, ending = base.partition(".")
-        kind = images if dot + ending.lower() in SUFFIXES else texts if dot + ending.lower() == suffix else None
-        if kind is not None:
-            kind.setdefault(posixpath.join(folder, stem), (offset, size))
-    alone = len(images.keys() - texts.keys())
-    if alone:
+        groups.setdefault(posixpath.join(folder, stem), {})[dot + ending.lower()] = member
+    return groups
+
+
+def image_of(group: Mapping[str, Member]) -> Member | None:
+    """The first image among members of one key."""
+    return next((member for suffix, member in group.items() if suffix in SUFFIXES), None)
+
+
+def _pairs(path: str, members: TarIndex, suffix: str) -> list[tuple]:
+    """Key and places of a tar's pairs."""
+    groups = [(key, image_of(group), group.get(suffix)) for key, group in group_members(members).items()]
+    images = [group for group in groups if group[1] is not None]
+    pairs = [group for group in images if group[2] is not None]
+    if len(pairs) < len(images):
+        alone = len(images) - len(pairs)
         print_log(f"{path}: {alone} of {len(images)} images have no {suffix} and are left out", "current")
-    return [(key, *place, *texts[key]) for key, place in images.items() if key in texts]
+    return [(key, image.offset, image.size, text.offset, text.size) for key, image, text in pairs]

@@ -1,10 +1,12 @@
 """Training. Importing this package fills the registries of loops, hooks and model wrappers."""
 
+from .broken_hook import BrokenSamplesHook
 from .checkpoint import MoMoCheckpointHook
 from .distributed import MoMoDistributedDataParallel
 from .finite_guard import FiniteGuard
 from .linear_probe_loop import LinearProbeLoop
 from .optim import DecayMatricesOnly
+from .pictures_hook import PicturesHook
 from .preemption_hook import PreemptionHook
 from .progress_hook import ProgressHook
 from .retrieval_loop import RetrievalLoop
@@ -15,6 +17,7 @@ from .val_loop import MultiModalTestLoop, MultiModalValLoop
 from .zero_shot_loop import ZeroShotLoop
 
 __all__ = [
+    "BrokenSamplesHook",
     "DecayMatricesOnly",
     "FiniteGuard",
     "LinearProbeLoop",
@@ -23,6 +26,7 @@ __all__ = [
     "MultiModalTestLoop",
     "MultiModalTrainLoop",
     "MultiModalValLoop",
+    "PicturesHook",
     "PreemptionHook",
     "ProgressHook",
     "RetrievalLoop",

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from momo.datasets import PackedCollate
 from momo.evaluation import TEMPLATES
-from momo.models.downstream import image_features, text_features
+from momo.models.downstream import class_features, image_features, text_features
 from momo.registry import LOOPS, TRANSFORMS
 
 from .embed import embed_share
@@ -66,5 +65,5 @@ class ZeroShotLoop(WholeSetLoop):
             batch = collate([self.tokenize(prompt) for prompt in prompts])
             words, positions = batch["words"].to(device), batch["positions"].to(device)
             features = text_features(model, words, positions, batch["word_counts"])
-            rows.append(F.normalize(features.mean(0), dim=0))
+            rows.append(class_features(features))
         return torch.stack(rows)

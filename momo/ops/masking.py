@@ -16,7 +16,8 @@ def key_of(*parts: int | str) -> int:
     Keys replace generator state: what is drawn for (seed, epoch, sample) can be drawn again at any time.
     """
     text = "/".join(str(part) for part in parts)
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+    data = text.encode("utf-8", "surrogatepass")  # paths that are not UTF-8 have half characters in them
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
 
 
 def keyed_generator(*parts: int | str) -> np.random.Generator:

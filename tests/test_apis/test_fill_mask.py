@@ -94,7 +94,7 @@ def test_what_cannot_be_asked(model: MoMoPretrainer, tokenizer, images) -> None:
         fill_text(model, ["[MASK]", "a dog"], tokenizer)
     with pytest.raises(ValueError, match="within 8 word pieces"):
         fill_text(model, ["[MASK] a a a a a a a [MASK]"], tokenizer)
-    with pytest.raises(ValueError, match="3 images and 1 captions"):
+    with pytest.raises(ValueError, match="each of the images needs one of the captions, got 3 and 1"):
         fill_captions(model, images, ["[MASK]"], tokenizer)
     del model.objectives["image_text"]
     with pytest.raises(ValueError, match=r"not trained with CMM: its objectives are \['text.mlm'\]"):

@@ -288,7 +288,9 @@ def usable(value: object) -> bool:
 def check_texts(folder: Path, values: list) -> None:
     path = folder / "texts.jsonl"
     values = [value for value in values if not isinstance(value, list) or len(value) < 2]  # else one of them is drawn
-    path.write_text("".join(json.dumps({"text": value}) + "\n" for value in [*values, *["the sun"] * len(values)]))
+    path.write_text(
+        "".join(json.dumps({"text": value}) + "\n" for value in [*values, *["the sun"] * (1 + len(values))])
+    )
     dataset = TextCorpus(str(path), [], max_bad_fraction=1.0)
     dataset.pipeline.append(TRANSFORMS.build(dict(type="Tokenize", tokenizer=write_tokenizer(folder), max_len=16)))
     for index in range(len(dataset)):

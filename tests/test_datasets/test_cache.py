@@ -4,7 +4,9 @@ import logging
 import multiprocessing
 import os
 import pickle
+import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import fsspec
@@ -12,7 +14,7 @@ import pyarrow
 import pytest
 from mmengine.logging import MMLogger
 
-from momo.datasets.cache import MappedTable, cached, local_copy, progress, write_atomically, write_table
+from momo.datasets.cache import MappedTable, _locked, cached, local_copy, progress, write_atomically, write_table
 
 SCHEMA = pyarrow.schema([("number", pyarrow.int64())])
 
@@ -53,11 +55,11 @@ def test_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         file.write("1")
     assert cached("memory://cache/a.bin", "kind", write("x")).parent == tmp_path / "xdg" / "momo"
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere
-    other = cached(str(source), "kind", write("x"))
+    other = cached(str(source), "other", write("x"))
     assert other.parent == tmp_path / "xdg" / "momo"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    assert cached(str(source), "kind", write("x")).parent == tmp_path / "home" / ".cache" / "momo"
+    assert cached(str(source), "other", write("x")).parent == tmp_path / "home" / ".cache" / "momo"
 
 
 def test_a_failed_build_leaves_nothing(tmp_path: Path) -> None:
@@ -75,6 +77,60 @@ def test_a_failed_build_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError):
         write_atomically(tmp_path / "b", fail)
     assert (tmp_path / "b").read_text() == "x"
+
+
+def test_what_others_may_read_they_may_read_here_too(tmp_path: Path) -> None:
+    """Data of a group: who comes first makes the index for all."""
+    (tmp_path / "a.bin").write_text("1")
+    assert cached(str(tmp_path / "a.bin"), "kind", write("x")).stat().st_mode == (tmp_path / "a.bin").stat().st_mode
+
+
+def test_what_is_there_is_used_where_nothing_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.bin").write_text("1")
+    made = cached(str(tmp_path / "a.bin"), "kind", write("x"))
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert cached(str(tmp_path / "a.bin"), "kind", write("y")) == made and not (tmp_path / "xdg").exists()
+
+
+def _killed_while_building(source: str) -> None:
+    def build(target: Path) -> None:
+        target.write_text("half")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    cached(source, "kind", build)
+
+
+def test_half_files_of_killed_processes_are_removed(tmp_path: Path) -> None:
+    (tmp_path / "a.bin").write_text("1")
+    process = multiprocessing.get_context("fork").Process(
+        target=_killed_while_building, args=(str(tmp_path / "a.bin"),)
+    )
+    process.start()
+    process.join()
+    (half,) = tmp_path.glob("*.tmp")
+    alive = half.with_name(half.name.replace(f"-{process.pid}.", f"-{os.getppid()}."))  # not ours to remove
+    elsewhere = half.with_name(f".a.bin.kind.0.{'0' * 16}-1.tmp")
+    for path in (alive, elsewhere):
+        path.write_text("half")
+    made = cached(str(tmp_path / "a.bin"), "kind", write("x"))
+    assert made.read_text() == "x" and set(tmp_path.glob("*.tmp")) == {alive, elsewhere}
+
+
+def test_a_lock_that_its_holder_removed_locks_nobody_out(tmp_path: Path) -> None:
+    """Three processes: the second waits for a lock that the first removes, while the third makes a new one."""
+    path = tmp_path / "lock"
+    first = _locked(path)
+    with ThreadPoolExecutor() as pool:
+        second = pool.submit(_locked, path)
+        time.sleep(0.05)
+        path.unlink()
+        third = _locked(path)
+        first.close()
+        time.sleep(0.05)
+        assert not second.done()
+        third.close()
+        second.result(timeout=5).close()
 
 
 def _build_slowly(source: str, log: str) -> None:

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from momo.datasets import LoadImage
-from momo.datasets.decode import decode_rgb, image_kind, jpeg_size
+from momo.datasets import BrokenSample, LoadImage
+from momo.datasets.decode import decode_rgb, image_kind, image_size, jpeg_size
 
 RAMP = np.arange(6 * 4 * 3, dtype=np.uint8).reshape(4, 6, 3) * 3
 
@@ -240,3 +240,28 @@ def test_damaged_files_give_pixels_or_an_error(which, places, end) -> None:
 @given(**DAMAGE)
 def test_many_damaged_files_give_pixels_or_an_error(which, places, end) -> None:
     damaged(which, places, end)
+
+
+def test_a_tag_that_cannot_be_read_turns_nothing() -> None:
+    """Cameras and editors leave rubbish in EXIF; the picture is whole all the same."""
+    data = bytes(encoded(Image.fromarray(RAMP), "PNG"))
+    chunk = b"eXIf" + b"garbage!" * 4
+    tagged = data[:33] + struct.pack(">I", 32) + chunk + struct.pack(">I", zlib.crc32(chunk)) + data[33:]
+    assert np.array_equal(rgb(tagged), RAMP)
+    with pytest.raises(BrokenSample, match="PNG"):  # which hides nothing that is broken
+        rgb(tagged[: len(tagged) // 2])
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF"])
+def test_sizes_come_from_the_header(kind: str) -> None:
+    """As stored: turned by a tag or not."""
+    exif = Image.Exif()
+    exif[274] = 6
+    data = encoded(Image.fromarray(RAMP), kind, **({} if kind == "GIF" else {"exif": exif}))
+    assert image_size(data) == (6, 4)
+    for wrong, reason in ((data[:14], "truncated"), (b"", "empty"), (b"<html>", "not an image")):
+        with pytest.raises(BrokenSample) as caught:
+            image_size(wrong)
+        assert caught.value.reason == reason
+    with pytest.raises(BrokenSample, match="6 x 4 pixels; between 1 and max_pixels=23 are read"):
+        image_size(data, max_pixels=23)

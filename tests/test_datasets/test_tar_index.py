@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from helpers.forms import write_tar
 
-from momo.datasets import ImageTars, WebDatasetPairs
+from momo.datasets import BrokenSample, ImageTars, WebDatasetPairs
 from momo.datasets.storage import read_bytes
 from momo.datasets.tar_index import index_tar
 from momo.datasets.tar_samples import find_tars
@@ -148,6 +148,24 @@ def test_damaged_tars_are_refused(tmp_path: Path, nested: bool) -> None:
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
+def test_tars_in_a_row_are_refused(tmp_path: Path) -> None:
+    """What `cat a.tar b.tar` makes: only the first would be read. Zeros after the end are no second one."""
+    tars = [write_tar(tmp_path / name, {f"{name}.jpg": b"x"}).read_bytes() for name in ("a.tar", "b.tar")]
+    (tmp_path / "both.tar").write_bytes(b"".join(tars))
+    with pytest.raises(
+        ValueError, match=r"both\.tar goes on after its end mark at byte 1024, as several tars in a row"
+    ):
+        index_tar(str(tmp_path / "both.tar"))
+    (tmp_path / "zeros.tar").write_bytes(tars[0] + bytes(100_000))
+    assert list(contents(tmp_path / "zeros.tar")) == ["a.tar.jpg"]
+
+
+def test_what_macos_adds_to_a_tar_is_no_image(tmp_path: Path) -> None:
+    write_tar(tmp_path / "a.tar", {"._1.jpg": b"Mac OS X", "1.jpg": b"1", "n/._2.jpg": b"Mac OS X", "n/2.jpg": b"2"})
+    dataset = ImageTars(str(tmp_path / "a.tar"), [])
+    assert [dataset.read(index)["image_bytes"] for index in range(len(dataset))] == [b"1", b"2"]
+
+
 def test_an_inner_tar_cannot_reach_beyond_its_end(tmp_path: Path) -> None:
     """Its last header claims more bytes than it has; they would be the next member's."""
     whole = write_tar(tmp_path / "whole.tar", {"a.jpg": b"x"}).read_bytes()
@@ -193,6 +211,20 @@ def test_many_tars_are_indexed_by_several_processes(tmp_path: Path) -> None:
     assert np.diff(dataset.chunks).tolist() == [number % 3 for number in range(32)]
 
 
+def test_the_later_of_two_members_of_one_name_counts(tmp_path: Path) -> None:
+    """`tar -r` adds a newer version at the end, and unpacking leaves that one."""
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for name, data in [("1.png", b"old"), ("1.txt", b"old"), ("2.png", b"2"), ("1.txt", b"new"), ("1.png", b"new")]:
+            add(archive, name, data)
+        add(archive, "2.txt", b"\xef\xbb\xbftwo\r\n")  # as Windows' editor saves it
+        add(archive, "2.jpg", b"another")
+    dataset = WebDatasetPairs(str(tmp_path), [])
+    assert [(dataset.read(i)["image_bytes"], dataset.read(i)["text"]) for i in range(len(dataset))] == [
+        (b"new", "new"),
+        (b"2", "two"),
+    ]
+
+
 def test_web_pairs_go_by_key(tmp_path: Path) -> None:
     members = {
         "000.txt": b" first \n",
@@ -225,3 +257,6 @@ def test_web_pairs_go_by_key(tmp_path: Path) -> None:
     assert len(dataset) == 3 and {dataset[index]["text"] for index in (0,)} <= {"one", "two"}
     with pytest.raises(ValueError, match="the .json has no 'caption'"):
         dataset.read(1)
+    write_tar(tmp_path / "deep.tar", {"1.jpg": b"1", "1.json": b"[" * 100_000})
+    with pytest.raises(BrokenSample, match="the .json is nested too deeply"):
+        WebDatasetPairs(str(tmp_path / "deep.tar"), [], caption_key="caption").read(0)

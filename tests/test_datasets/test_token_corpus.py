@@ -11,9 +11,11 @@ import pyarrow.ipc
 import pyarrow.parquet
 import pytest
 import torch
-from helpers.data import VOCABULARY, WORDS, write_texts, write_tokenizer
+from helpers.data import VOCABULARY, WORDS, sentence, write_texts, write_tokenizer
+from helpers.forms import write_text_forms
 
 from momo.datasets import SampleKey, TextCorpus, TokenCorpus, build_loader, load_tokenizer
+from momo.datasets.tables import find
 from momo.datasets.token_corpus import BOUNDS, HEADER, TOKENS, tokenizer_sha256
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools" / "dataset"))
@@ -25,7 +27,7 @@ def make_corpus(files: list[str], tokenizer: str, out: Path, shard_bytes: int = 
     """Token files in small shards, made in this process."""
     sha256 = tokenizer_sha256(tokenizer)
     settings = {"tokenizer": tokenizer, "sha256": sha256, "column": "text", "join": join}
-    shards = tokenize_corpus.plan(files, out, settings, shard_bytes)
+    shards = tokenize_corpus.plan(files, out, settings, shard_bytes, workers=0)
     outcomes = tokenize_corpus.run_shards(tokenize_corpus.tokenize, shards, "tokenizing", workers=0)
     assert not [outcome.error for outcome in outcomes if outcome.error]
     tokenize_corpus.merge(out, tokenizer, sha256, outcomes)
@@ -103,6 +105,27 @@ def test_shards_of_any_size_make_the_same_corpus(tmp_path: Path, tokenizer: str)
         assert all(np.array_equal(parts[index]["words"], whole[index]["words"]) for index in range(len(whole)))
 
 
+def test_every_form_of_text_makes_the_same_corpus(tmp_path: Path, tokenizer: str) -> None:
+    """What TextCorpus reads, token files are made of."""
+    forms = write_text_forms(tmp_path / "forms", [sentence(number) for number in range(11)])
+    tokens = {}
+    for name, cfg in forms.items():
+        corpus = make_corpus(find(cfg["files"], "files", ""), tokenizer, tmp_path / f"tokens {name}", 100)
+        assert len(list(corpus.glob("parts/*/tokens.npy"))) > 2
+        tokens[name] = np.load(corpus / TOKENS).tolist(), np.load(corpus / BOUNDS).tolist()
+    assert len(tokens) == 8 and all(found == tokens["a.txt"] for found in tokens.values())
+    assert len(tokens["a.txt"][1]) == 12
+
+
+def test_each_text_of_a_list_is_a_document(tmp_path: Path, tokenizer: str) -> None:
+    rows = [["sun", "moon red"], [], "blue", None, ["cat", None]]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": row}) + "\n" for row in rows), encoding="utf-8")
+    corpus = make_corpus([str(tmp_path / "a.jsonl")], tokenizer, tmp_path / "tokens")
+    dataset = TokenCorpus(str(corpus), tokenizer)
+    texts = [[VOCABULARY[word] for word in dataset[index]["words"]] for index in range(len(dataset))]
+    assert texts == [["sun"], ["moon", "red"], ["blue"], ["cat"]]
+
+
 def test_sentences_can_be_joined_to_documents(tmp_path: Path, tokenizer: str) -> None:
     (tmp_path / "book.txt").write_text("sun\n\nmoon\nred\nblue\ncat\n", encoding="utf-8")
     corpus = make_corpus([str(tmp_path / "book.txt")], tokenizer, tmp_path / "tokens", 10**9, join=2)
@@ -132,7 +155,7 @@ def test_what_is_no_text_is_left_out_and_counted(tmp_path: Path, tokenizer: str)
     counts = []
     for name in ("a.parquet", "b.arrow", "c.txt"):
         settings = {"tokenizer": tokenizer, "sha256": "", "column": "text", "join": 1}
-        (shard,) = tokenize_corpus.plan([str(tmp_path / name)], tmp_path / "out", settings)
+        (shard,) = tokenize_corpus.plan([str(tmp_path / name)], tmp_path / "out", settings, workers=0)
         counts.append(tokenize_corpus.tokenize(shard, tmp_path / name.replace(".", "-")))
         assert np.load(tmp_path / name.replace(".", "-") / TOKENS).tolist() == [5, 6, 7]
     assert [(count["documents"], count["tokens"]) for count in counts] == [(2, 3)] * 3
@@ -228,14 +251,11 @@ def test_what_is_no_whole_corpus_of_this_tokenizer_is_refused(tmp_path: Path, fi
 
 def test_the_tool_refuses_what_it_cannot_read(tmp_path: Path, files: list[str], tokenizer: str) -> None:
     settings = {"tokenizer": tokenizer, "sha256": "", "column": "body", "join": 1}
-    with pytest.raises(ValueError, match=r"b\.parquet has no column 'body'; it has \['id', 'text'\]"):
-        tokenize_corpus.plan(files[1:], tmp_path, settings)
-    with pyarrow.ipc.new_stream(str(tmp_path / "a.arrow"), pyarrow.schema([("text", pyarrow.string())])):
-        pass
-    (shard,) = tokenize_corpus.plan([str(tmp_path / "a.arrow")], tmp_path, settings)
-    with pytest.raises(ValueError, match=r"a\.arrow has no column 'body'; it has \['text'\]"):
-        tokenize_corpus.tokenize(shard, tmp_path / "shard")
-    with pytest.raises(ValueError, match=r"notes\.doc: a corpus is made of \.txt files"):
-        tokenize_corpus.plan(["notes.doc"], tmp_path, settings)
+    (tmp_path / "notes.doc").touch()
+    wrong = [files[1], str(tmp_path / "notes.doc"), files[0]]
+    with pytest.raises(SystemExit, match="2 of 3 shards failed") as error:
+        tokenize_corpus.plan(wrong, tmp_path, settings, workers=0)
+    assert "b.parquet has no column 'body'; it has ['id', 'text']" in str(error.value)
+    assert "notes.doc: a table ends in .arrow, .parquet" in str(error.value)
     with pytest.raises(ValueError, match="the corpus holds no document"):
         tokenize_corpus.merge(tmp_path, tokenizer, "", [])

@@ -264,6 +264,7 @@ def is_invented(path: tuple) -> bool:
     table = parents[-1] if parents else None
     return (
         table in ("loaders", "decoders", "objectives", "custom_keys")
+        or table == "examples"  # PicturesHook refuses modalities that the model does not have
         or parents[-2:-1] == ["objectives"]
         or (table == "default_hooks" and key not in config_schema.DEFAULT_HOOKS)
         or "metainfo" in parents

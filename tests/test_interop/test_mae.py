@@ -92,6 +92,67 @@ def test_patches_and_predictions_keep_their_meaning() -> None:
     torch.testing.assert_close(model.decoders["image"].pixel_head(hidden), expected)
 
 
+@torch.no_grad()
+def test_facebooks_mae_keeps_its_features_and_loss() -> None:
+    """Against MAE's formulas (arXiv:2111.06377, section 3), written out for the published names."""
+    weights = facebook_weights()
+    weights["decoder_pos_embed"] = torch.cat([torch.zeros(1, DECODER), sincos_2d((2, 2), DECODER)])[None]
+    model = stage1_model().eval()
+    model.load_state_dict(convert_mae(weights))
+    images, noise = torch.randn(3, 3, 8, 8), torch.rand(3, 4)
+    close = dict(rtol=1e-5, atol=1e-5)
+    features = facebook_encoder(weights, images, torch.arange(4).expand(3, -1))
+    torch.testing.assert_close(model.backbone.encode_images(images).x, features.flatten(0, 1), **close)
+    expected = facebook_loss(weights, images, noise)
+    torch.testing.assert_close(reference.loss_with_noise(model, images, noise), expected, **close)
+    encoder = {name: value for name, value in weights.items() if "decoder" not in name and name != "mask_token"}
+    model.backbone.load_state_dict(_backbone(convert_mae(encoder)))  # the file of the encoder alone
+
+
+def facebook_block(weights: dict[str, torch.Tensor], name: str, x: torch.Tensor, heads: int = 2) -> torch.Tensor:
+    F = torch.nn.functional
+
+    def linear(part: str, value: torch.Tensor) -> torch.Tensor:
+        return F.linear(value, weights[f"{name}.{part}.weight"], weights[f"{name}.{part}.bias"])
+
+    qkv = linear("attn.qkv", facebook_norm(weights, f"{name}.norm1", x))
+    q, k, v = qkv.unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4)
+    attention = (q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5).softmax(-1)
+    x = x + linear("attn.proj", (attention @ v).transpose(1, 2).flatten(2))
+    return x + linear("mlp.fc2", F.gelu(linear("mlp.fc1", facebook_norm(weights, f"{name}.norm2", x))))
+
+
+def facebook_norm(weights: dict[str, torch.Tensor], name: str, x: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.layer_norm(x, x.shape[-1:], weights[f"{name}.weight"], weights[f"{name}.bias"], 1e-6)
+
+
+def facebook_encoder(weights: dict[str, torch.Tensor], images: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
+    """[CLS] and the kept patches (B, K)."""
+    kernel, bias = weights["patch_embed.proj.weight"], weights["patch_embed.proj.bias"]
+    x = torch.nn.functional.conv2d(images, kernel, bias, stride=PATCH).flatten(2).transpose(1, 2)
+    x = (x + weights["pos_embed"][:, 1:]).gather(1, kept[..., None].expand(-1, -1, DIM))
+    first = (weights["cls_token"] + weights["pos_embed"][:, :1]).expand(len(x), -1, -1)
+    return facebook_norm(weights, "norm", facebook_block(weights, "blocks.0", torch.cat([first, x], 1)))
+
+
+def facebook_loss(weights: dict[str, torch.Tensor], images: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+    """Squared error of the three of four patches whose noise is not the smallest."""
+    order = noise.argsort(1)
+    linear = torch.nn.functional.linear
+    x = linear(
+        facebook_encoder(weights, images, order[:, :1]), weights["decoder_embed.weight"], weights["decoder_embed.bias"]
+    )
+    full = weights["mask_token"].expand(len(x), 4, -1).clone()
+    for row, place in enumerate(order[:, 0]):
+        full[row, place] = x[row, 1]
+    x = torch.cat([x[:, :1], full], 1) + weights["decoder_pos_embed"]
+    x = facebook_norm(weights, "decoder_norm", facebook_block(weights, "decoder_blocks.0", x))[:, 1:]
+    predicted = linear(x, weights["decoder_pred.weight"], weights["decoder_pred.bias"])
+    target = images.unflatten(3, (2, PATCH)).unflatten(2, (2, PATCH)).permute(0, 2, 4, 3, 5, 1).reshape(3, 4, -1)
+    error = (predicted - target).square().mean(-1)
+    return error.gather(1, order[:, 1:]).mean()
+
+
 def test_foreign_weights_are_refused() -> None:
     with pytest.raises(ValueError, match=r"not the weights of a public MAE in a format of .*: \['fc.weight'\]"):
         convert_mae({"fc.weight": torch.zeros(1)})

@@ -52,6 +52,7 @@ TINY = dict(
 )
 HEADS = {
     "encoder": stage3,
+    "pretraining": stage3,
     "retrieval": stage3,
     "masked-lm": stage3,
     "masked-caption": stage3,
@@ -84,8 +85,8 @@ def load(folder: Path, **settings) -> PreTrainedModel:
 def inputs_for(folder: Path, name: str, side: str = "right") -> BatchFeature:
     processor = AutoProcessor.from_pretrained(folder)
     processor.tokenizer.padding_side = side
-    texts = BLANKS if name.startswith("masked") else TEXTS
-    images = pictures() if name in ("encoder", "retrieval", "masked-caption", "questions") else None
+    texts = BLANKS if name in ("pretraining", "masked-lm", "masked-caption") else TEXTS
+    images = pictures() if name not in ("masked-lm", "texts") else None
     return processor(text=texts, images=images, padding=True, return_tensors="pt")
 
 
@@ -122,7 +123,9 @@ def test_eager_and_sdpa_agree(folders: dict[str, Path], name: str) -> None:
     inputs = inputs_for(folders[name], name)
     fast, plain = load(folders[name]), load(folders[name], attn_implementation="eager")
     assert (fast.config._attn_implementation, plain.config._attn_implementation) == ("sdpa", "eager")
+    torch.manual_seed(0)  # of pre-training's mismatches
     expected = fast(**inputs, return_dict=False)[0]
+    torch.manual_seed(0)
     torch.testing.assert_close(plain(**inputs)[0], expected, rtol=0, atol=1e-5)
 
 
@@ -133,7 +136,10 @@ def test_eager_and_sdpa_agree(folders: dict[str, Path], name: str) -> None:
 def test_the_whole_model_compiles(folders: dict[str, Path], name: str) -> None:
     model, inputs = load(folders[name]), inputs_for(folders[name], name)
     compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
-    torch.testing.assert_close(compiled(**inputs)[0], model(**inputs)[0], rtol=0, atol=1e-5)
+    torch.manual_seed(0)  # of pre-training's mismatches
+    found = compiled(**inputs)[0]
+    torch.manual_seed(0)
+    torch.testing.assert_close(found, model(**inputs)[0], rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("attn_implementation", ["sdpa", "eager"])
@@ -239,7 +245,8 @@ def test_a_folder_needs_no_momo_installed(folders: dict[str, Path], tmp_path: Pa
     code = (
         "import sys, torch\n"
         "sys.modules['momo'] = None\n"  # importing it fails
-        "from transformers import AutoModelForMaskedLM\n"
+        "from transformers import AutoModelForMaskedLM, AutoModelForPreTraining\n"
+        f"AutoModelForPreTraining.from_pretrained({str(folders['pretraining'])!r}, trust_remote_code=True)\n"
         f"model = AutoModelForMaskedLM.from_pretrained({str(folders['masked-lm'])!r}, trust_remote_code=True)\n"
         "print(model(torch.tensor([[2, 5, 4]])).logits[0, 2].tolist())"
     )

@@ -15,7 +15,8 @@ from helpers.data import write_tokenizer
 from helpers.transformers import pictures
 from transformers import AutoConfig
 
-import momo
+import momo.apis
+from momo.datasets import load_tokenizer
 from momo.engine.checkpoint import load_weights, write_weights
 from momo.registry import MODELS
 
@@ -32,24 +33,50 @@ def run_tool(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     importlib.import_module(Path(words[1]).stem).main()
 
 
-def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    mae = reference.random_mae(norm_pix=False, **reference.SMALL)
-    mae.save_pretrained("vit-mae-base")
-    torch.save({"model": mae.state_dict()}, "mae_visualize_vit_base.pth")
-    torch.manual_seed(1)
-    model = momo.get_model("demo/stage3")
-    write_weights(Path("work_dirs/demo/stage3/epoch_1"), model.state_dict())
-    write_tokenizer(Path("data/kit/tokenizer"))
-    pictures(1)[0].save("cat.png")
-
+def run_blocks(onnx: bool, monkeypatch: pytest.MonkeyPatch) -> dict:
+    """Run the blocks that are, or are not, about ONNX; returns what the page's programs have defined."""
     scope: dict = {}
     for language, code in BLOCKS:
+        if ("onnx" in code) is not onnx:
+            continue
         if language == "python":
             exec(code, scope)  # the page's own text
         else:
             for command in code.splitlines():
                 run_tool(command, monkeypatch)
+    return scope
+
+
+def write_demo() -> torch.nn.Module:
+    """What the page finds in the folder: the demo's checkpoint and tokenizer, a picture."""
+    torch.manual_seed(1)
+    model = momo.get_model("demo/stage3")
+    write_weights(Path("work_dirs/demo/stage3/epoch_1"), model.state_dict())
+    write_tokenizer(Path("data/kit/tokenizer"))
+    pictures(1)[0].save("cat.png")
+    return model
+
+
+@pytest.mark.slow  # writes three graphs
+def test_the_page_on_onnx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("onnxscript", reason="needs the extra 'onnx'")
+    pytest.importorskip("onnxruntime", reason="needs the extra 'onnx'")
+    monkeypatch.chdir(tmp_path)
+    model = write_demo()
+    scope = run_blocks(True, monkeypatch)
+    tokenizer = load_tokenizer("data/kit/tokenizer")
+    expected = momo.apis.embed_texts(model.eval(), ["cat", "a red dog"], tokenizer)
+    torch.testing.assert_close(torch.from_numpy(scope["text_embeds"]), expected, rtol=0, atol=1e-4)
+    assert scope["image_embeds"].shape == (1, expected.shape[1])
+
+
+def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    mae = reference.random_mae(norm_pix=False, **reference.SMALL)
+    mae.save_pretrained("vit-mae-base")
+    torch.save({"model": mae.state_dict()}, "mae_visualize_vit_base.pth")
+    model = write_demo()
+    scope = run_blocks(False, monkeypatch)
 
     backbone = MODELS.build({**scope["backbone"], "arch": dict(embed_dim=32, depth=2, num_heads=4), "patch_size": 8})
     backbone.init_weights()

@@ -185,6 +185,18 @@ def test_hashes_are_kept_beside_a_manifest_for_the_next_comparison(tmp_path: Pat
     assert len(set(np.concatenate([np.load(shard.output) for shard in shards]).tolist())) == 12
 
 
+def test_what_is_read_is_not_written_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The report needs the rows that are dropped."""
+    for name in ("ours", "theirs"):
+        write_manifest(tmp_path / f"{name}.parquet", [{"image": "a.jpg", "bytes": b"a", "source": "x", "id": "1"}])
+    for name in ("ours", "theirs"):
+        before = (tmp_path / f"{name}.parquet").read_bytes()
+        with pytest.raises(SystemExit):
+            paths = [str(tmp_path / f"{part}.parquet") for part in ("ours", "theirs")]
+            run(monkeypatch, *paths, "--out", tmp_path / "." / f"{name}.parquet")
+        assert (tmp_path / f"{name}.parquet").read_bytes() == before
+
+
 def test_what_is_no_manifest_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     manifest = write_manifest(tmp_path / "train.parquet", [{"image": "1"}])
     pyarrow.parquet.write_table(pyarrow.table({"url": ["a"]}), tmp_path / "other.parquet")

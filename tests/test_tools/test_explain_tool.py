@@ -48,12 +48,6 @@ def test_pairs_with_one_hidden_word_are_kept(tmp_path: Path, tokenizer) -> None:
         explain.read_pairs(path, tmp_path, tokenizer)
 
 
-def test_first_tokenizer_of_a_config() -> None:
-    cfg = {"a": [{"b": 1}, {"pipeline": ({"type": "Tokenize", "tokenizer": "first"},)}], "tokenizer": None}
-    assert explain.find_tokenizer(cfg) == "first"
-    assert explain.find_tokenizer({"a": [{}]}) is None
-
-
 def test_table_compares_pair_by_pair() -> None:
     relevant, random = torch.tensor([3.0, 5.0]), torch.tensor([1.0, 2.0])
     table = explain.as_table({"likeliest": DeletionTest(relevant, random, relevant)})

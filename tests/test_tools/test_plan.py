@@ -314,5 +314,5 @@ def test_configs_that_cannot_be_planned() -> None:
     with pytest.raises(ValueError, match="neither LoadImage nor Tokenize"):
         training_plan.make_plan(nothing, SETUP)
     del unsized.train_dataloader["batch_size"]
-    with pytest.raises(ValueError, match=r"loaders\.image\.batch_size is missing"):
+    with pytest.raises(ValueError, match=r"loaders.image has neither batch_size nor max_tokens"):
         training_plan.make_plan(unsized, SETUP)

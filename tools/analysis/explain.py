@@ -18,17 +18,21 @@ import sys
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
-from torchvision.transforms import v2
 
-from momo.apis import DeletionTest, Explanation, Guess, deletion_test, explain_word, get_config, get_model
-from momo.datasets import LoadImage, load_tokenizer
-from momo.models import MoMoPretrainer
+from momo.apis import (
+    DeletionTest,
+    Explanation,
+    ExplanationInferencer,
+    Guess,
+    deletion_test,
+    heat_map,
+    read_image,
+)
 from momo.ops import key_of
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "demo"))
@@ -62,26 +66,9 @@ def read_pairs(path: Path, root: Path, tokenizer) -> list[Question]:
     return sorted(questions, key=lambda question: key_of("explain", question.caption))
 
 
-def load_image(path: Path, size: tuple[int, int]) -> Tensor:
-    """(3, H, W) uint8 at the size that the model was trained on, squeezed to fit."""
-    image = LoadImage()({"image_path": str(path)})["image"]
-    return image if image.shape[-2:] == size else v2.functional.resize(image, list(size), antialias=True)
-
-
-def trained_size(model: MoMoPretrainer) -> tuple[int, int]:
-    rows, columns = model.backbone.image_embed.base_grid
-    return rows * model.backbone.patch_size, columns * model.backbone.patch_size
-
-
-def find_tokenizer(cfg: Any) -> str | None:
-    """The first `tokenizer` that a config names."""
-    if isinstance(cfg, dict):
-        if isinstance(cfg.get("tokenizer"), str):
-            return cfg["tokenizer"]
-        cfg = list(cfg.values())
-    if isinstance(cfg, (list, tuple)):
-        return next(filter(None, map(find_tokenizer, cfg)), None)
-    return None
+def columns(questions: Sequence[Question]) -> tuple[list[Path], list[str], list[str | None]]:
+    """Images, captions and words."""
+    return tuple([question[place] for question in questions] for place in range(3))
 
 
 # ------------------------------------------------------------------ the picture
@@ -89,7 +76,7 @@ def percent(guess: Guess) -> str:
     return f"{100 * guess.probability:.2g}%"
 
 
-def draw(path: Path, images: Sequence[Tensor], captions: Sequence[str], explanations: Sequence[Explanation]) -> None:
+def draw(path: Path, images: Sequence[Path], captions: Sequence[str], explanations: Sequence[Explanation]) -> None:
     """A column a pair: the picture, the picture under its relevance, the relevance of the words."""
     import matplotlib
 
@@ -100,17 +87,14 @@ def draw(path: Path, images: Sequence[Tensor], captions: Sequence[str], explanat
         3, len(images), figsize=(2.9 * len(images), 7.2), squeeze=False, layout="constrained", height_ratios=(1, 1, 0.8)
     )
     for (top, middle, bottom), image, caption, explanation in zip(axes.T, images, captions, explanations, strict=True):
-        pixels, extent = image.permute(1, 2, 0).numpy(), (0, image.shape[2], image.shape[1], 0)
         guess, explained = explanation.guess, explanation.explained
         top.set_title(textwrap.fill(caption, 30), fontsize=9)
-        top.imshow(pixels, extent=extent)
+        top.imshow(read_image(image).permute(1, 2, 0))
         label = f"'{explained.word}' {percent(explained)}"
         if guess.word != explained.word:
             label += f"\nlikeliest: '{guess.word}' {percent(guess)}"
         middle.set_title(label, fontsize=9)
-        middle.imshow(pixels.mean(-1), cmap="gray", vmin=0, vmax=255, extent=extent)
-        heat = explanation.patches.numpy()
-        middle.imshow(heat, cmap="jet", alpha=0.55, interpolation="bilinear", extent=extent, vmin=0)
+        middle.imshow(heat_map(image, explanation.patches).permute(1, 2, 0))
         bottom.barh(range(len(explanation.pieces)), explanation.words.numpy(), color="tab:red")
         bottom.set_yticks(range(len(explanation.pieces)), explanation.pieces, fontsize=7)
         bottom.set_xticks([])
@@ -161,35 +145,32 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     torch.manual_seed(0)
-    cfg = get_config(args.config)
-    model = get_model(cfg, args.checkpoint)
-    folder = args.tokenizer or find_tokenizer(cfg.to_dict())
-    if folder is None:
-        sys.exit(f"error: {args.config} names no tokenizer; give --tokenizer FOLDER")
-    tokenizer, size = load_tokenizer(folder), trained_size(model)
-    pairs = read_pairs(args.pairs, args.root or args.pairs.parent, tokenizer) if args.pairs else []
+    explain = ExplanationInferencer(args.config, args.checkpoint, tokenizer=args.tokenizer)
+    pairs = read_pairs(args.pairs, args.root or args.pairs.parent, explain.tokenizer) if args.pairs else []
 
     shown = [Question(*pair, None) for pair in zip(args.image, args.caption, strict=True)] + pairs[: args.count]
-    images = [load_image(question.image, size) for question in shown]
-    explanations = []
-    for image, (_, caption, word) in zip(images, shown, strict=True):
-        explanations.append(explain_word(model, image, caption, tokenizer, word))
-        guess, explained, patches, _, _ = explanations[-1]
+    images, captions, words = columns(shown)
+    explanations = explain(images, captions, words) if shown else []
+    for caption, (guess, explained, patches, _, _) in zip(captions, explanations, strict=True):
         row, column = divmod(int(patches.argmax()), patches.shape[1])
         print(
             f"{caption!r}: likeliest {guess.word!r} ({percent(guess)}); '{explained.word}' "
             f"({percent(explained)}) rests most on the patch in row {row}, column {column}"
         )
-    if args.out:
-        draw(args.out, images, [question.caption for question in shown], explanations)
+    if args.out and shown:
+        draw(args.out, images, captions, explanations)
         print(args.out)
     if args.deletion_test:
         tested = pairs[: args.deletion_test]
-        images = [load_image(question.image, size) for question in tested]
-        captions, words = [question.caption for question in tested], [question.word for question in tested]
-        results = {"likeliest": deletion_test(model, images, captions, tokenizer, [None] * len(tested))}
+        images, captions, words = columns(tested)
+        pixels = [image for batch in explain.read(images, 64, "read") for image in batch]
+        asked = {"likeliest": [None] * len(tested)}
         if all(words):
-            results["hidden"] = deletion_test(model, images, captions, tokenizer, words)
+            asked["hidden"] = words
+        results = {
+            name: deletion_test(explain.model, pixels, captions, explain.tokenizer, words)
+            for name, words in asked.items()
+        }
         Console(width=120).print(as_table(results))
 
 

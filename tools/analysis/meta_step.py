@@ -24,16 +24,31 @@ CAPTION_WORDS = 12  # MoMo 3.4: captions have about 12 tokens on average
 
 
 # ------------------------------------------------------------------ batches
-def batch_size(cfg: Config, modality: str) -> int:
-    """Samples of a modality in a step of one process.
+def batch_size(cfg: Config, modality: str, words: int | None = None) -> int:
+    """Samples of a modality in a step of one process; with `max_tokens`, as many texts of equal length as it holds.
 
-    Raises: ValueError naming the key if the config has none.
+    Args:
+        words: As in `sample_sizes`.
+    Raises: ValueError naming the key if the config has neither, or for texts that are too long for the budget.
     """
-    loaders = cfg.train_dataloader
-    size = loaders.loaders[modality].get("batch_size", loaders.get("batch_size"))
-    if size is None:
-        raise ValueError(f"train_dataloader.loaders.{modality}.batch_size is missing, and train_dataloader has none")
-    return size
+    key, loader = (
+        f"train_dataloader.loaders.{modality}",
+        {**cfg.train_dataloader, **cfg.train_dataloader.loaders[modality]},
+    )
+    size, budget = loader.get("batch_size"), loader.get("max_tokens")
+    if size is not None:
+        return size
+    if budget is None:
+        raise ValueError(f"{key} has neither batch_size nor max_tokens, and train_dataloader has none")
+    _, length = sample_sizes(cfg, modality, words)
+    if not length or length > budget:
+        raise ValueError(f"{key}.max_tokens={budget} does not hold a text of {length} word pieces")
+    return budget // length
+
+
+def reads_tokens(dataset: Mapping[str, Any]) -> bool:
+    """Whether a dataset's config reads texts that are cut into word pieces already."""
+    return dataset["type"].rpartition(".")[2] == "TokenCorpus"
 
 
 def sample_sizes(cfg: Config, modality: str, words: int | None) -> tuple[tuple[int, int] | None, int | None]:
@@ -44,12 +59,14 @@ def sample_sizes(cfg: Config, modality: str, words: int | None) -> tuple[tuple[i
     Raises: ValueError if the pipeline makes neither, or cuts texts shorter than `words`.
     """
     key = f"train_dataloader.loaders.{modality}.dataset.pipeline"
-    pipeline = cfg.train_dataloader.loaders[modality].dataset.pipeline
+    dataset = cfg.train_dataloader.loaders[modality].dataset
+    pipeline = dataset.get("pipeline", [])
     size = length = None
     if any(step.type.endswith("LoadImage") for step in pipeline):
         size = ([step.size for step in pipeline if "size" in step] or [cfg.model.backbone.get("img_size", 224)])[-1]
         size = (size, size) if isinstance(size, int) else tuple(size)
     limits = [step.get("max_len", 512) for step in pipeline if step.type.endswith("Tokenize")]
+    limits += [dataset.get("max_len", 512)] if reads_tokens(dataset) else []
     if limits:
         length = words or (min(CAPTION_WORDS, limits[-1]) if size else limits[-1])
         if length > limits[-1]:
@@ -65,7 +82,7 @@ def synthetic_batch(cfg: Config, model: MoMoPretrainer, modality: str, words: in
     """A batch as the loaders collate it, its masks drawn by the model's own planners; all texts are equally long."""
     size, length = sample_sizes(cfg, modality, words)
     samples = []
-    for index in range(batch_size(cfg, modality)):
+    for index in range(batch_size(cfg, modality, words)):
         sample: dict[str, Any] = {"key": key_of(modality, index), "sample_id": f"{modality}/{index}"}
         if size is not None:
             sample |= {"image": torch.zeros(3, *size, dtype=torch.uint8), "image_id": index}

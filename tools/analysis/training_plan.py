@@ -75,9 +75,10 @@ def num_steps(cfg: Config, setup: Setup) -> int:
     samples = setup.samples or _paper_samples(cfg.train_dataloader.loaders[primary].dataset)
     if samples is None:
         raise ConfigError(f"how many samples train_dataloader.loaders.{primary} has is not known: give --samples")
-    steps = samples // (setup.gpus * batch_size(cfg, primary))
+    size = batch_size(cfg, primary, setup.words.get(primary))
+    steps = samples // (setup.gpus * size)
     if not steps:
-        raise ConfigError(f"{samples} samples do not fill a global batch of {setup.gpus} x {batch_size(cfg, primary)}")
+        raise ConfigError(f"{samples} samples do not fill a global batch of {setup.gpus} x {size}")
     return cfg.train_cfg.max_epochs * steps
 
 
@@ -164,10 +165,13 @@ def changes(cfg: Config, setup: Setup) -> list[Change]:
 
 def _half_batches(cfg: Config) -> dict[str, int]:
     """Options that halve the batch of every modality; none if one is odd."""
-    sizes = {name: batch_size(cfg, name) for name in cfg.train_dataloader.loaders}
+    sizes = {}
+    for name, loader in cfg.train_dataloader.loaders.items():
+        budget = loader.get("max_tokens")
+        sizes[f"{name}.max_tokens" if budget else f"{name}.batch_size"] = budget or batch_size(cfg, name)
     if any(size % 2 for size in sizes.values()):
         return {}
-    return {f"train_dataloader.loaders.{name}.batch_size": size // 2 for name, size in sizes.items()}
+    return {f"train_dataloader.loaders.{key}": size // 2 for key, size in sizes.items()}
 
 
 def with_change(cfg: Config, setup: Setup, change: Change) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def main() -> None:
     ]
     args.out.mkdir(parents=True, exist_ok=True)
     print_report(done)
-    (args.out / "doctor.json").write_text(as_json(done), encoding="utf-8")
+    (args.out / "doctor.json").write_text(as_json(done), encoding="utf-8", errors="backslashreplace")
     write_page(args.out / "doctor.html", done)
     print(f"wrote {args.out / 'doctor.html'} and {args.out / 'doctor.json'}")
 

@@ -18,7 +18,6 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from glob import glob
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +26,7 @@ import pyarrow.parquet
 import torch
 from rich.progress import track
 from rich.table import Table
-from shards import CONSOLE, Shard, add_engine_options, exit_if_failed, run_shards, show, total
+from shards import CONSOLE, Shard, add_engine_options, exit_if_failed, matching, run_shards, show, total
 
 from momo.datasets.decode import decode_rgb
 from momo.datasets.manifest import MANIFEST_SCHEMA
@@ -228,7 +227,9 @@ def parse_args() -> argparse.Namespace:
         parser.error(f"--out {args.out}: a manifest's name ends in .parquet")
     if not 0 <= args.max_distance <= 15:
         parser.error(f"--max-distance {args.max_distance}: 0 to 15")
-    args.against = [path for pattern in args.against for path in sorted(glob(pattern)) or [pattern]]
+    args.against = matching(args.against)
+    if args.out.resolve() in [Path(path).resolve() for path in (args.manifest, *args.against)]:
+        parser.error(f"--out {args.out} is one of the manifests that are read: name another")
     return args
 
 

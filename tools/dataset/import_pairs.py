@@ -17,7 +17,6 @@ import json
 import os
 import sys
 from collections import Counter
-from glob import glob
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ import pyarrow.parquet
 from importers import FORMATS
 from importers.common import Published
 from importers.steps import list_pairs, read_pairs, read_tar
-from shards import Outcome, Shard, add_engine_options, exit_if_failed, run_shards, show
+from shards import Outcome, Shard, add_engine_options, exit_if_failed, matching, run_shards, show
 
 from momo.datasets.manifest import MANIFEST_SCHEMA
 
@@ -174,7 +173,7 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if args.out.suffix != ".parquet":
         parser.error(f"--out {args.out}: a manifest's name ends in .parquet")
-    args.files = [path for pattern in args.files for path in sorted(glob(pattern, recursive=True)) or [pattern]]
+    args.files = matching(args.files)
     if args.format == "images":
         if len(args.files) > 1 or not os.path.isdir(args.files[0]):
             parser.error(f"images: one folder is read, got {' '.join(args.files)}")

@@ -20,6 +20,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from glob import glob
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -119,6 +120,15 @@ def exit_if_failed(outcomes: Sequence[Outcome]) -> None:
     if failed:
         names = "\n".join(f"  {outcome.shard.name}: {outcome.error}" for outcome in failed)
         sys.exit(f"error: {len(failed)} of {len(outcomes)} shards failed; the same command does these again:\n{names}")
+
+
+def matching(patterns: Sequence[str]) -> list[str]:
+    """The paths that glob patterns stand for; what matches nothing, or is a file's name as it is, stays."""
+    return [
+        path
+        for pattern in patterns
+        for path in ([pattern] if os.path.exists(pattern) else sorted(glob(pattern, recursive=True)) or [pattern])
+    ]
 
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:

@@ -3,9 +3,11 @@
     python tools/dataset/tokenize_corpus.py 'data/wikipedia/*.parquet' --tokenizer data/bert-base-uncased \
         --out data/tokens/wikipedia
 
-Reads text files (a document a line), parquet files and Arrow files that `datasets` saved (a document a row). A document
-that is blank, not UTF-8, null or has a NUL in it is left out and counted. Uses all cores, or a Ray cluster (--engine
-ray). A run that was stopped goes on by the same command, from OUT/parts/, which can be removed afterwards.
+Reads what TextCorpus reads: text files (a document a line), and a column of parquet, Arrow, CSV, TSV, JSON and JSONL
+files or of a folder that `datasets` saved (a document a row; where a row has a list of texts, each is a document). All
+but text and Arrow files are first copied to Arrow files, as TextCorpus does it. A document that is blank, not UTF-8,
+null or has a NUL in it is left out and counted. Uses all cores, or a Ray cluster (--engine ray). A run that was stopped
+goes on by the same command, from OUT/parts/, which can be removed afterwards.
 """
 
 from __future__ import annotations
@@ -16,18 +18,19 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from glob import glob
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.ipc
-import pyarrow.parquet
 from rich.progress import track
 from shards import CONSOLE, Outcome, Shard, add_engine_options, exit_if_failed, run_shards, show, total
 
 from momo.datasets import load_tokenizer
+from momo.datasets.base import checked_text
+from momo.datasets.cache import write_atomically
+from momo.datasets.tables import find
+from momo.datasets.text_corpus import open_texts
 from momo.datasets.token_corpus import BOUNDS, FORMAT, HEADER, TOKENS, tokenizer_sha256
 
 SHARD_BYTES = 16 << 20  # of text: ten seconds of a core
@@ -41,97 +44,60 @@ def batched(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
         yield batch
 
 
-def plan(files: list[str], out: Path, settings: dict[str, Any], shard_bytes: int = SHARD_BYTES) -> list[Shard]:
-    """The corpus in shards of about `shard_bytes`: byte ranges of text files, row groups of parquet files; whole Arrow
-    files, for these are short already.
+def look(shard: Shard, temporary: Path) -> dict[str, Any]:
+    """Make a file ready to be entered anywhere; its rows and bytes of text."""
+    part = open_texts(shard.settings["path"], shard.settings["column"])
+    counts = {"rows": len(part), "bytes": part.nbytes}
+    temporary.write_text(json.dumps(counts), encoding="utf-8")
+    return counts
 
-    Raises: ValueError for a file of another kind, or without the column.
+
+def plan(
+    files: list[str], out: Path, settings: dict[str, Any], shard_bytes: int = SHARD_BYTES, **engine: Any
+) -> list[Shard]:
+    """The corpus in shards: rows of a file, of about `shard_bytes`.
+
+    Args:
+        engine: As `run_shards` takes it.
+    Raises: SystemExit naming the files that cannot be read, or have no such column.
     """
+    looks = [
+        Shard(path, (path,), out / "parts" / f"rows-{number:06d}.json", {"path": path, "column": settings["column"]})
+        for number, path in enumerate(files)
+    ]
+    looked = run_shards(look, looks, "opening", **engine)
+    exit_if_failed(looked)
     shards: list[Shard] = []
-    for path in files:
-        if path.endswith(".txt"):
-            parts = _text_ranges(path, shard_bytes)
-        elif path.endswith(".parquet"):
-            parts = _row_groups(path, settings["column"], shard_bytes)
-        elif path.endswith(".arrow"):
-            parts = [[]]
-        else:
-            raise ValueError(f"{path}: a corpus is made of .txt files (a document a line), .parquet or .arrow files")
-        for number, part in enumerate(parts, 1):
-            name = f"{Path(path).name}, part {number} of {len(parts)}"
+    for path, outcome in zip(files, looked, strict=True):
+        rows = outcome.counts["rows"]
+        step = max(1, rows * shard_bytes // max(1, outcome.counts["bytes"]))
+        for start in range(0, rows, step):
+            stop = min(start + step, rows)
             folder = out / "parts" / f"{len(shards):06d}"
-            shards.append(Shard(name, (path,), folder, {"path": path, "part": part, **settings}))
+            own = {"path": path, "start": start, "stop": stop, **settings}
+            shards.append(Shard(f"{Path(path).name}, rows {start:,} to {stop:,}", (path,), folder, own))
     return shards
-
-
-def _text_ranges(path: str, shard_bytes: int) -> list[list[int]]:
-    size = os.path.getsize(path)
-    return [[start, min(start + shard_bytes, size)] for start in range(0, size, shard_bytes)]
-
-
-def _row_groups(path: str, column: str, shard_bytes: int) -> list[list[int]]:
-    file = pyarrow.parquet.ParquetFile(path)
-    _check_column(path, column, file.schema_arrow.names)
-    parts, full = [[]], 0
-    for group in range(file.num_row_groups):
-        if full >= shard_bytes:
-            parts.append([])
-            full = 0
-        parts[-1].append(group)
-        full += file.metadata.row_group(group).total_byte_size
-    return [part for part in parts if part]
-
-
-def _check_column(path: str, column: str, names: list[str]) -> None:
-    if column not in names:
-        raise ValueError(f"{path} has no column {column!r}; it has {names}")
 
 
 def documents(settings: dict[str, Any]) -> Iterator[str | None]:
     """The texts of a shard, in their order; None for one that is no text."""
-    read = READERS[Path(settings["path"]).suffix]
-    texts = map(_checked, read(settings["path"], settings["part"], settings["column"]))
     if settings["join"] == 1:
-        return texts
-    return (" ".join(lines) for lines in batched((text for text in texts if text), settings["join"]))
+        return _texts(settings)
+    return (" ".join(lines) for lines in batched((text for text in _texts(settings) if text), settings["join"]))
 
 
-def _checked(text: str | bytes | None) -> str | None:
-    try:
-        text = text.decode("utf-8") if isinstance(text, bytes) else text
-    except UnicodeDecodeError:
-        return None
-    return text if isinstance(text, str) and text.strip() and "\0" not in text else None
-
-
-def _lines(path: str, part: list[int], column: str) -> Iterator[bytes]:
-    """The lines that begin in a range of bytes and are not blank."""
-    start, stop = part
-    with open(path, "rb") as file:
-        if start:
-            file.seek(start - 1)
-            start += len(file.readline()) - 1  # of a line that began before; of the last newline, nothing
-        for line in file:
-            if start >= stop:
-                return
-            start += len(line)
-            if line.strip():
-                yield line.strip()
-
-
-def _cells(path: str, part: list[int], column: str) -> Iterator[str | None]:
-    for batch in pyarrow.parquet.ParquetFile(path).iter_batches(BATCH, part, [column]):
-        yield from batch.column(0).to_pylist()
-
-
-def _arrow_cells(path: str, part: list[int], column: str) -> Iterator[str | None]:
-    with pyarrow.memory_map(path) as file, pyarrow.ipc.open_stream(file) as stream:
-        _check_column(path, column, stream.schema.names)
-        for batch in stream:
-            yield from batch.column(column).to_pylist()
-
-
-READERS = {".txt": _lines, ".parquet": _cells, ".arrow": _arrow_cells}
+def _texts(settings: dict[str, Any]) -> Iterator[str | None]:
+    part = open_texts(settings["path"], settings["column"])
+    for row in range(settings["start"], settings["stop"]):
+        try:
+            cell = part.cell("text", row)
+        except ValueError:  # not UTF-8
+            cell = None
+        for text in (cell or [None]) if isinstance(cell, list) else [cell]:
+            try:
+                yield checked_text(text)
+            except ValueError:
+                yield None
 
 
 def tokenize(shard: Shard, temporary: Path) -> dict[str, Any]:
@@ -164,32 +130,41 @@ def merge(out: Path, tokenizer: str, sha256: str, outcomes: list[Outcome]) -> No
     counts, parts = total(outcomes), [outcome.shard.output for outcome in outcomes]
     if not counts["documents"]:
         raise ValueError("the corpus holds no document")
-    dtype = np.load(parts[0] / TOKENS, mmap_mode="r").dtype
-    halves = {name: out / f".{name}.part" for name in (TOKENS, BOUNDS)}  # a run may be reading the files of now
-    tokens = np.lib.format.open_memmap(halves[TOKENS], "w+", dtype, (counts["tokens"],))
-    bounds = np.lib.format.open_memmap(halves[BOUNDS], "w+", np.int64, (counts["documents"] + 1,))
-    token = document = 0
-    for part in track(parts, "merging", console=CONSOLE):
-        own = np.load(part / BOUNDS)
-        tokens[token : token + own[-1]] = np.load(part / TOKENS)
-        bounds[document : document + len(own)] = own + token
-        token, document = token + int(own[-1]), document + len(own) - 1
-    tokens.flush()
-    bounds.flush()
-    (out / HEADER).unlink(missing_ok=True)
-    for name, half in halves.items():
-        os.replace(half, out / name)
+
+    def join_tokens(target: Path) -> None:
+        dtype = np.load(parts[0] / TOKENS, mmap_mode="r").dtype
+        tokens, end = _memmap(target, dtype, counts["tokens"]), 0
+        for part in track(parts, "merging tokens", console=CONSOLE):
+            own = np.load(part / TOKENS)
+            tokens[end : end + len(own)] = own
+            end += len(own)
+        tokens.flush()
+
+    def join_bounds(target: Path) -> None:
+        bounds, document, end = _memmap(target, np.int64, counts["documents"] + 1), 0, 0
+        for part in track(parts, "merging bounds", console=CONSOLE):
+            own = np.load(part / BOUNDS)
+            bounds[document : document + len(own)] = own + end
+            document, end = document + len(own) - 1, end + int(own[-1])
+        bounds.flush()
+
     header = {
         "format": FORMAT,
         "tokenizer": tokenizer,
         "tokenizer_sha256": sha256,
         "vocab_size": len(load_tokenizer(tokenizer)),
-        "documents": document,
-        "tokens": token,
+        "documents": counts["documents"],
+        "tokens": counts["tokens"],
     }
-    half = out / f".{HEADER}.part"
-    half.write_text(json.dumps(header, indent=1) + "\n", encoding="utf-8")
-    os.replace(half, out / HEADER)
+    (out / HEADER).unlink(missing_ok=True)
+    write_atomically(out / TOKENS, join_tokens)
+    write_atomically(out / BOUNDS, join_bounds)
+    text = json.dumps(header, indent=1) + "\n"
+    write_atomically(out / HEADER, lambda target: target.write_text(text, encoding="utf-8"))
+
+
+def _memmap(path: Path, dtype: Any, size: int) -> np.memmap:
+    return np.lib.format.open_memmap(path, "w+", dtype, (size,))
 
 
 def summary(out: Path, outcomes: list[Outcome], seconds: float) -> None:
@@ -213,7 +188,7 @@ def summary(out: Path, outcomes: list[Outcome], seconds: float) -> None:
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("files", nargs="+", help="paths or glob patterns ending in .txt, .parquet or .arrow")
+    parser.add_argument("files", nargs="+", help="paths, glob patterns or URLs, as TextCorpus has them")
     parser.add_argument("--tokenizer", required=True, help="folder of the BERT tokenizer")
     parser.add_argument("--out", type=Path, required=True, help="folder of the token files")
     parser.add_argument("--column", default="text", help="column of the tables that holds the text")
@@ -230,12 +205,13 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     try:
-        files = [path for pattern in args.files for path in sorted(glob(pattern, recursive=True)) or [pattern]]
+        files = find(args.files, "files", "text files or tables")
         sha256 = tokenizer_sha256(args.tokenizer)
         settings = {"tokenizer": args.tokenizer, "sha256": sha256, "column": args.column, "join": args.join}
-        shards = plan(files, args.out, settings)
+        engine = {"engine": args.engine, "workers": args.workers}
         start = time.perf_counter()
-        outcomes = run_shards(tokenize, shards, "tokenizing", engine=args.engine, workers=args.workers)
+        shards = plan(files, args.out, settings, **engine)
+        outcomes = run_shards(tokenize, shards, "tokenizing", **engine)
         exit_if_failed(outcomes)
         merge(args.out, args.tokenizer, sha256, outcomes)
     except (OSError, ValueError, ImportError) as error:

@@ -37,3 +37,10 @@ for _split in ("val", "test"):
         ),
     )
 _val = _held_out["val"]
+# Held-out pairs that the log shows in pictures.
+_shown_pairs = dict(
+    type="ImageText",
+    annotations=f"{_root}/pairs_val_fluent.json",
+    root=f"{_root}/images",
+    pipeline=[_load, _tokenize],
+)

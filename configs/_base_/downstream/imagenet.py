@@ -13,7 +13,9 @@ default_hooks = dict(
     sampler_seed=dict(type="DistSamplerSeedHook"),
 )
 env_cfg = dict(cudnn_benchmark=True, mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0))
-visualizer = dict(type="mmengine.Visualizer", vis_backends=[dict(type="LocalVisBackend")])
+visualizer = dict(
+    type="mmengine.Visualizer", vis_backends=[dict(type="LocalVisBackend"), dict(type="TensorboardVisBackend")]
+)
 log_level = "INFO"
 
 _test_pipeline = [

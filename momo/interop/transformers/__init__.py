@@ -8,15 +8,17 @@ from .modeling_momo import MoMoModel, MoMoPreTrainedModel
 from .modeling_momo_heads import (
     MoMoForImageClassification,
     MoMoForImageTextRetrieval,
-    MoMoForMaskedLM,
     MoMoForQuestionAnswering,
     MoMoForSequenceClassification,
 )
+from .modeling_momo_masked import MoMoForMaskedLM
+from .modeling_momo_pretraining import MoMoForPreTraining
 
 _AUTO = {
     "AutoModel": MoMoModel,
     "AutoModelForImageClassification": MoMoForImageClassification,
     "AutoModelForMaskedLM": MoMoForMaskedLM,
+    "AutoModelForPreTraining": MoMoForPreTraining,
     "AutoModelForSequenceClassification": MoMoForSequenceClassification,
     "AutoModelForVisualQuestionAnswering": MoMoForQuestionAnswering,
     "AutoModelForZeroShotImageClassification": MoMoForImageTextRetrieval,
@@ -36,6 +38,7 @@ __all__ = [
     "MoMoForImageClassification",
     "MoMoForImageTextRetrieval",
     "MoMoForMaskedLM",
+    "MoMoForPreTraining",
     "MoMoForQuestionAnswering",
     "MoMoForSequenceClassification",
     "MoMoModel",

@@ -19,6 +19,8 @@ class MoMoConfig(PretrainedConfig):
         projection_dim: Width of the space where images and texts are compared; None is the encoder's.
         decoder_hidden_size, decoder_num_hidden_layers, decoder_num_attention_heads: Sizes of the decoder for words.
         classifier_dropout: On the pooled features, before a linear classifier.
+        objectives: Of pre-training: 'mim', 'mlm', 'cmm' with the name of their 'decoder', 'itc', 'itm'; each may have a
+            'loss_weight', those with pixels 'norm_pix'. None: those of stage 3.
     Raises: ValueError for another pooling.
     """
 
@@ -41,6 +43,7 @@ class MoMoConfig(PretrainedConfig):
         decoder_num_hidden_layers: int = 8,
         decoder_num_attention_heads: int = 16,
         classifier_dropout: float = 0.0,
+        objectives: dict[str, dict[str, Any]] | None = None,
         initializer_range: float = 0.02,
         layer_norm_eps: float = 1e-6,
         pad_token_id: int = 0,
@@ -50,6 +53,8 @@ class MoMoConfig(PretrainedConfig):
     ) -> None:
         if pooling not in ("cls", "mean"):
             raise ValueError(f"pooling={pooling!r} is unknown; choose 'cls' or 'mean'")
+        if objectives is None:
+            objectives = {"mlm": {"decoder": "text"}, "cmm": {"decoder": "cross_modal"}, "itc": {}, "itm": {}}
         super().__init__(pad_token_id=pad_token_id, **kwargs)
         self.hidden_size, self.num_hidden_layers = hidden_size, num_hidden_layers
         self.num_attention_heads, self.intermediate_size = num_attention_heads, intermediate_size
@@ -58,5 +63,6 @@ class MoMoConfig(PretrainedConfig):
         self.pooling, self.projection_dim = pooling, projection_dim or hidden_size
         self.decoder_hidden_size, self.decoder_num_hidden_layers = decoder_hidden_size, decoder_num_hidden_layers
         self.decoder_num_attention_heads, self.classifier_dropout = decoder_num_attention_heads, classifier_dropout
+        self.objectives = objectives
         self.initializer_range, self.layer_norm_eps = initializer_range, layer_norm_eps
         self.cls_token_id, self.mask_token_id = cls_token_id, mask_token_id

@@ -14,7 +14,7 @@ from transformers import (
     ViTImageProcessorFast,
 )
 
-from momo.models import CMM, ITC, ITM, MLM, MoMoViT, TextClassifier, VQAClassifier
+from momo.models import CMM, ITC, ITM, MIM, MLM, MoMoViT, TextClassifier, VQAClassifier
 from momo.models.necks.contrastive_projection import POOLINGS
 from momo.models.pretrainers import find_objective
 
@@ -23,12 +23,13 @@ from .modeling_momo import MoMoModel
 from .modeling_momo_heads import (
     MoMoForImageClassification,
     MoMoForImageTextRetrieval,
-    MoMoForMaskedLM,
     MoMoForQuestionAnswering,
     MoMoForSequenceClassification,
 )
+from .modeling_momo_masked import MoMoForMaskedLM
+from .modeling_momo_pretraining import MoMoForPreTraining
 
-PARTS = ("encoder", "retrieval", "masked-lm", "masked-caption", "classifier")
+PARTS = ("encoder", "pretraining", "retrieval", "masked-lm", "masked-caption", "classifier")
 
 
 class _Part(NamedTuple):
@@ -45,7 +46,7 @@ def to_transformers(model: nn.Module, part: str, tokenizer: BertTokenizerFast | 
     Args:
         model: A pre-training model, TextClassifier, VQAClassifier, or mmpretrain's ImageClassifier with MoMoViT.
         part: 'encoder'; of a pre-training model also 'retrieval', 'masked-lm' (hidden words in text) and
-            'masked-caption' (with the help of an image); of the others 'classifier'.
+            'masked-caption' (with the help of an image), 'pretraining' (all of it); of the others 'classifier'.
         tokenizer: What the model was trained with; its ids of special tokens go into the config.
     Raises: ValueError for a part that the model does not have, or a tokenizer of more words than the model's.
     """
@@ -130,34 +131,72 @@ def _describe(model: nn.Module, part: str) -> _Part:
         return _classifier(model)
     if not hasattr(model, "objectives"):
         raise ValueError(f"part={part!r}: a {type(model).__name__} has an encoder and a classifier only")
+    if part == "pretraining":
+        return _pretraining(model)
     return _retrieval(model) if part == "retrieval" else _masked(model, MLM if part == "masked-lm" else CMM)
 
 
-def _retrieval(model: nn.Module) -> _Part:
-    itc, itm = find_objective(model, ITC), find_objective(model, ITM)
-    contrast = f"objectives.{itc.modality}.{itc.name}"
-    neck = itc.objective.neck
+def _pretraining(model: nn.Module) -> _Part:
+    """All objectives; where a kind is there for several modalities, the first."""
+    names, settings, objectives = {"momo.": "backbone.", "decoders.": "decoders."}, {}, {}
+    there = {type(objective) for table in model.objectives.values() for objective in table.values()}
+    unknown = there - {MIM, MLM, CMM, ITC, ITM}
+    if unknown:
+        raise ValueError(f"transformers' class has no objective {sorted(kind.__name__ for kind in unknown)}")
+    for kind in (MIM, MLM, CMM):
+        if kind in there:
+            found = find_objective(model, kind)
+            name = found.objective.decoder
+            sizes = _decoder_settings(found.decoder)
+            if settings and sizes != settings:
+                raise ValueError(f"decoders.{name} is of another size than others; transformers' class has one")
+            settings = sizes
+            names[f"word_bias.{name}"] = f"decoders.{name}.token_bias"
+            wanted = {"decoder": name, "norm_pix": found.objective.image_loss.norm_pix}
+            objectives[kind.__name__.lower()] = wanted | {"loss_weight": found.objective.loss_weight}
+    for kind, described in ((ITC, _contrast), (ITM, _matching)):
+        if kind in there:
+            new_names, new_settings = described(model)
+            names, settings = names | new_names, settings | new_settings
+            objectives[kind.__name__.lower()] = {"loss_weight": find_objective(model, kind).objective.loss_weight}
+    return _Part(MoMoForPreTraining, names, settings | {"objectives": objectives})
+
+
+def _contrast(model: nn.Module) -> tuple[dict[str, str], dict[str, Any]]:
+    """Names and settings of the contrastive objective."""
+    itc = find_objective(model, ITC)
+    prefix, neck = f"objectives.{itc.modality}.{itc.name}", itc.objective.neck
     names = {
-        "momo.": "backbone.",
-        "image_projection.": f"{contrast}.neck.image.",
-        "text_projection.": f"{contrast}.neck.text.",
-        "logit_scale": f"{contrast}.contrastive.logit_scale",
-        "matching_head.": f"objectives.{itm.modality}.{itm.name}.head.",
+        "image_projection.": f"{prefix}.neck.image.",
+        "text_projection.": f"{prefix}.neck.text.",
+        "logit_scale": f"{prefix}.contrastive.logit_scale",
     }
-    settings = dict(projection_dim=neck.image.out_features, pooling=_pooling(neck.pool))
-    return _Part(MoMoForImageTextRetrieval, names, settings)
+    return names, dict(projection_dim=neck.image.out_features, pooling=_pooling(neck.pool))
+
+
+def _matching(model: nn.Module) -> tuple[dict[str, str], dict[str, Any]]:
+    itm = find_objective(model, ITM)
+    return {"matching_head.": f"objectives.{itm.modality}.{itm.name}.head."}, {}
+
+
+def _retrieval(model: nn.Module) -> _Part:
+    (contrast, settings), (matching, _) = _contrast(model), _matching(model)
+    return _Part(MoMoForImageTextRetrieval, {"momo.": "backbone.", **contrast, **matching}, settings)
 
 
 def _masked(model: nn.Module, kind: type) -> _Part:
     found = find_objective(model, kind)
-    decoder, prefix = found.decoder, f"decoders.{found.objective.decoder}."
+    prefix = f"decoders.{found.objective.decoder}."
     names = {"momo.": "backbone.", "decoder.": prefix, "lm_head.bias": f"{prefix}token_bias"}
-    settings = dict(
+    return _Part(MoMoForMaskedLM, names, _decoder_settings(found.decoder))
+
+
+def _decoder_settings(decoder: nn.Module) -> dict[str, int]:
+    return dict(
         decoder_hidden_size=decoder.embed.out_features,
         decoder_num_hidden_layers=len(decoder.blocks),
         decoder_num_attention_heads=decoder.blocks[0].attn.num_heads,
     )
-    return _Part(MoMoForMaskedLM, names, settings)
 
 
 def _classifier(model: nn.Module) -> _Part:

@@ -63,11 +63,15 @@ class MoMoImageEmbedding(nn.Module):
             raise ValueError(f"images of {height} x {width} pixels are not made of {self.patch_size}-pixel patches")
         return height // self.patch_size, width // self.patch_size
 
-    def forward(self, pixel_values: Tensor) -> Tensor:
+    def patches(self, pixel_values: Tensor) -> Tensor:
+        """Pixels of the patches (B, L, channels * p * p), row by row, each channel first."""
         grid, side = self.grid(pixel_values), self.patch_size
         patches = pixel_values.unflatten(3, (grid[1], side)).unflatten(2, (grid[0], side))
-        tokens = self.proj(patches.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2).to(self.proj.weight.dtype))
-        return tokens + self.positions(grid).to(tokens.dtype)
+        return patches.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        tokens = self.proj(self.patches(pixel_values).to(self.proj.weight.dtype))
+        return tokens + self.positions(self.grid(pixel_values)).to(tokens.dtype)
 
 
 class MoMoTextEmbedding(nn.Module):
@@ -183,7 +187,7 @@ class MoMoModel(MoMoPreTrainedModel):
         if input_ids is None and pixel_values is None:
             raise ValueError("give input_ids, pixel_values or both")
         if input_ids is None:
-            parts = [self.cls_token.expand(len(pixel_values), 1, -1)]
+            parts = [self.cls_token.expand(pixel_values.shape[0], 1, -1)]
         else:
             parts = [self._embed_text(input_ids, attention_mask)]
         if pixel_values is not None:
@@ -264,7 +268,7 @@ def pool(x: Tensor, valid: Tensor | None, pooling: str) -> Tensor:
     if valid is None:
         valid = x.new_ones(x.shape[:2], dtype=torch.bool)
     is_cls = valid & (valid.long().cumsum(1) == 1)
-    first = x[torch.arange(len(x), device=x.device), is_cls.long().argmax(1)]
+    first = x[torch.arange(x.shape[0], device=x.device), is_cls.long().argmax(1)]
     if pooling == "cls":
         return first
     rest = (valid & ~is_cls)[..., None]

@@ -1,9 +1,10 @@
-"""What is put on the encoder: comparison of images and texts, hidden words, classifiers."""
+"""What is put on the encoder: comparison of images and texts, classifiers."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,13 +12,12 @@ from torch.nn import functional as F
 from transformers.modeling_outputs import (
     BaseModelOutputWithPooling,
     ImageClassifierOutput,
-    MaskedLMOutput,
     SequenceClassifierOutput,
 )
 from transformers.utils import ModelOutput, can_return_tuple
 
 from .configuration_momo import MoMoConfig
-from .modeling_momo import MoMoBlock, MoMoModel, MoMoPreTrainedModel, PatchPositions, pool, sincos_1d, text_places
+from .modeling_momo import MoMoModel, MoMoPreTrainedModel, pool
 
 
 @dataclass
@@ -31,6 +31,15 @@ class MoMoRetrievalOutput(ModelOutput):
     text_embeds: Tensor | None = None
     image_model_output: BaseModelOutputWithPooling | None = None
     text_model_output: BaseModelOutputWithPooling | None = None
+
+
+INITIAL_LOG_SCALE = math.log(1 / 0.07)  # CLIP's and FLAVA's
+
+
+def contrastive_loss(logits: Tensor) -> Tensor:
+    """Of images with texts and back: logits (B, B), row i and column i belong together; the result is ()."""
+    target = torch.arange(len(logits), device=logits.device)
+    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
 
 class MoMoForImageTextRetrieval(MoMoPreTrainedModel):
@@ -48,7 +57,7 @@ class MoMoForImageTextRetrieval(MoMoPreTrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
         if module is self:
-            nn.init.constant_(self.logit_scale, math.log(1 / 0.07))  # CLIP's and FLAVA's
+            nn.init.constant_(self.logit_scale, INITIAL_LOG_SCALE)
 
     def get_image_features(self, pixel_values: Tensor) -> Tensor:
         """Unit-length features (B, projection_dim)."""
@@ -82,100 +91,12 @@ class MoMoForImageTextRetrieval(MoMoPreTrainedModel):
         image_embeds = F.normalize(self.image_projection(image.pooler_output), dim=-1)
         text_embeds = F.normalize(self.text_projection(text.pooler_output), dim=-1)
         logits = self.logit_scale.exp() * image_embeds @ text_embeds.T
-        loss = None
-        if return_loss:
-            target = torch.arange(len(logits), device=logits.device)
-            loss = (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+        loss = contrastive_loss(logits) if return_loss else None
         return MoMoRetrievalOutput(loss, logits, logits.T, image_embeds, text_embeds, image, text)
 
 
-class MoMoDecoder(nn.Module):
-    """Put mask tokens where the encoder saw nothing, and run a shallow transformer over the whole sequences."""
-
-    def __init__(self, config: MoMoConfig) -> None:
-        super().__init__()
-        dim = config.decoder_hidden_size
-        self.embed = nn.Linear(config.hidden_size, dim)
-        self.mask_tokens = nn.Embedding(2, dim)  # for a hidden patch and a hidden word; patches are not hidden here
-        self.blocks = nn.ModuleList(
-            MoMoBlock(config, dim, config.decoder_num_attention_heads, 4 * dim)
-            for _ in range(config.decoder_num_hidden_layers)
-        )
-        self.norm = nn.LayerNorm(dim, eps=config.layer_norm_eps)
-        self.token_head = nn.Sequential(
-            nn.Linear(dim, config.hidden_size),
-            nn.GELU(),
-            nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps),
-        )
-        words = sincos_1d(torch.arange(config.max_position_embeddings, device="cpu"), dim).float()
-        self.register_buffer("word_positions", F.pad(words, (0, 0, 1, 0)), persistent=False)  # row 0: [CLS] has none
-        self.patch_positions = PatchPositions(config, dim)
-
-    def forward(
-        self, x: Tensor, hidden: Tensor, places: Tensor, grid: tuple[int, int] | None, valid: Tensor | None
-    ) -> Tensor:
-        """Features of the words, ready for the vocabulary.
-
-        Shapes: x (B, S, C), encoded; hidden, valid (B, S); places (B, T); the result is (B, T, C).
-        """
-        x = torch.where(hidden[..., None], self.mask_tokens.weight[1], self.embed(x))
-        positions = self.word_positions[places.clamp(min=0)]
-        if grid is not None:
-            patches = self.patch_positions(grid).expand(len(x), -1, -1)
-            positions = torch.cat([positions, patches], dim=1)
-        x, mask = x + positions.to(x.dtype), None if valid is None else valid[:, None, None, :]
-        for block in self.blocks:
-            x, _ = block(x, mask, False)
-        return self.token_head(self.norm(x[:, : places.shape[1]]))
-
-
-class MoMoForMaskedLM(MoMoPreTrainedModel):
-    """Guess the words behind [MASK], from the text around them or with the help of an image.
-
-    The encoder does not see [MASK]: no token attends to it there. The decoder then puts a mask token in its place.
-    """
-
-    _tied_weights_keys = ["lm_head.weight"]
-
-    def __init__(self, config: MoMoConfig) -> None:
-        super().__init__(config)
-        self.momo = MoMoModel(config)
-        self.decoder = MoMoDecoder(config)
-        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size)
-        self.post_init()
-
-    def get_output_embeddings(self) -> nn.Module:
-        return self.lm_head
-
-    def set_output_embeddings(self, value: nn.Module) -> None:
-        self.lm_head = value
-
-    @can_return_tuple
-    def forward(
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor | None = None,
-        pixel_values: Tensor | None = None,
-        labels: Tensor | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-    ) -> MaskedLMOutput:
-        """Logits (B, T, vocabulary). `labels` (B, T) are word ids, or -100 where nothing was hidden."""
-        x, valid = self.momo.embed(input_ids, attention_mask, pixel_values)
-        hidden = F.pad(input_ids == self.config.mask_token_id, (0, x.shape[1] - input_ids.shape[1]))
-        visible = ~hidden if valid is None else valid & ~hidden
-        encoded = self.momo.encode(x, visible, output_attentions, output_hidden_states)
-        grid = None if pixel_values is None else self.momo.image_embed.grid(pixel_values)
-        places = text_places(input_ids, attention_mask)
-        logits = self.lm_head(self.decoder(encoded.last_hidden_state, hidden, places, grid, valid))
-        loss = None
-        if labels is not None:
-            loss = self.loss_function(logits, labels, vocab_size=self.config.vocab_size)
-        return MaskedLMOutput(loss, logits, encoded.hidden_states, encoded.attentions)
-
-
-class MoMoForSequenceClassification(MoMoPreTrainedModel):
-    """A linear classifier of texts; one label is a number to be predicted."""
+class _LinearClassifier(MoMoPreTrainedModel):
+    """Dropout and a linear layer on what the encoder pools."""
 
     def __init__(self, config: MoMoConfig) -> None:
         super().__init__(config)
@@ -183,6 +104,16 @@ class MoMoForSequenceClassification(MoMoPreTrainedModel):
         self.dropout = nn.Dropout(config.classifier_dropout)
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.post_init()
+
+    def _classify(self, labels: Tensor | None, **inputs: Any) -> dict[str, Any]:
+        output = self.momo(**inputs)
+        logits = self.classifier(self.dropout(output.pooler_output))
+        loss = None if labels is None else self.loss_function(labels, logits, self.config)
+        return dict(loss=loss, logits=logits, hidden_states=output.hidden_states, attentions=output.attentions)
+
+
+class MoMoForSequenceClassification(_LinearClassifier):
+    """A linear classifier of texts; one label is a number to be predicted."""
 
     @can_return_tuple
     def forward(
@@ -194,23 +125,15 @@ class MoMoForSequenceClassification(MoMoPreTrainedModel):
         output_hidden_states: bool | None = None,
     ) -> SequenceClassifierOutput:
         """Logits (B, num_labels)."""
-        output = self.momo(input_ids, attention_mask, None, output_attentions, output_hidden_states)
-        logits = self.classifier(self.dropout(output.pooler_output))
-        loss = None if labels is None else self.loss_function(labels, logits, self.config)
-        return SequenceClassifierOutput(loss, logits, output.hidden_states, output.attentions)
+        wanted = dict(output_attentions=output_attentions, output_hidden_states=output_hidden_states)
+        texts = dict(input_ids=input_ids, attention_mask=attention_mask)
+        return SequenceClassifierOutput(**self._classify(labels, **texts, **wanted))
 
 
-class MoMoForImageClassification(MoMoPreTrainedModel):
+class MoMoForImageClassification(_LinearClassifier):
     """A linear classifier of images."""
 
     main_input_name = "pixel_values"
-
-    def __init__(self, config: MoMoConfig) -> None:
-        super().__init__(config)
-        self.momo = MoMoModel(config)
-        self.dropout = nn.Dropout(config.classifier_dropout)
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
-        self.post_init()
 
     @can_return_tuple
     def forward(
@@ -221,10 +144,8 @@ class MoMoForImageClassification(MoMoPreTrainedModel):
         output_hidden_states: bool | None = None,
     ) -> ImageClassifierOutput:
         """Logits (B, num_labels)."""
-        output = self.momo(None, None, pixel_values, output_attentions, output_hidden_states)
-        logits = self.classifier(self.dropout(output.pooler_output))
-        loss = None if labels is None else self.loss_function(labels, logits, self.config)
-        return ImageClassifierOutput(loss, logits, output.hidden_states, output.attentions)
+        wanted = dict(output_attentions=output_attentions, output_hidden_states=output_hidden_states)
+        return ImageClassifierOutput(**self._classify(labels, pixel_values=pixel_values, **wanted))
 
 
 class MoMoForQuestionAnswering(MoMoPreTrainedModel):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 from torch import Tensor
+from torch.nn import functional as F
 
 from momo.models.objectives import ITC, ITM
 from momo.models.pretrainers import MoMoPretrainer, find_objective
@@ -29,6 +30,15 @@ def text_features(model: MoMoPretrainer, words: Tensor, positions: Tensor, word_
     """
     neck = find_objective(model, ITC).objective.neck
     return neck.project_text(model.backbone.encode_texts(words, positions, word_counts))
+
+
+def class_features(prompts: Tensor) -> Tensor:
+    """What stands for a class in zero-shot classification: the mean of its prompts' features, at unit length.
+
+    Shapes: prompts (..., P, D), of P prompts a class; the result is (..., D).
+    Source: Radford et al. 2021, arXiv:2103.00020, section 3.1.4.
+    """
+    return F.normalize(prompts.mean(-2), dim=-1)
 
 
 def match_scores(

@@ -20,15 +20,17 @@ class Found(NamedTuple):
     decoder: nn.Module | None
 
 
-def find_objective(model: MoMoPretrainer, kind: type[Objective]) -> Found:
-    """The model's first objective of a kind.
+def find_objective(model: MoMoPretrainer, *kinds: type[Objective]) -> Found:
+    """The model's first objective of a kind; of several kinds, the first that it has one of.
 
-    Raises: ValueError naming the objectives that are there if none is of that kind.
+    Raises: ValueError naming the objectives that are there if none is of those kinds.
     """
-    for modality, table in model.objectives.items():
-        for name, objective in table.items():
-            if isinstance(objective, kind):
-                decoder = model.decoders[objective.decoder] if objective.decoder is not None else None
-                return Found(modality, name, objective, decoder)
+    for kind in kinds:
+        for modality, table in model.objectives.items():
+            for name, objective in table.items():
+                if isinstance(objective, kind):
+                    decoder = model.decoders[objective.decoder] if objective.decoder is not None else None
+                    return Found(modality, name, objective, decoder)
     there = [f"{modality}.{name}" for modality, table in model.objectives.items() for name in table]
-    raise ValueError(f"this model was not trained with {kind.__name__}: its objectives are {there}")
+    wanted = " or ".join(kind.__name__ for kind in kinds)
+    raise ValueError(f"this model was not trained with {wanted}: its objectives are {there}")

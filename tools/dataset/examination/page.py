@@ -28,7 +28,8 @@ def write_page(path: Path, examinations: Sequence[Any]) -> None:
     )
     environment.filters |= {"number": number}
     sections = [_section(done) for done in examinations]
-    path.write_text(environment.get_template("page_template.html").render(sections=sections), encoding="utf-8")
+    page = environment.get_template("page_template.html").render(sections=sections)
+    path.write_text(page, encoding="utf-8", errors="backslashreplace")  # names of files need not be UTF-8
 
 
 def _section(done: Any) -> dict[str, Any]:

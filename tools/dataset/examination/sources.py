@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from glob import has_magic
+from glob import escape, has_magic
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from momo.datasets.base import KeyedDataset, existing
 from momo.datasets.image_folder import SUFFIXES
-from momo.datasets.storage import base_name, is_url, list_files
+from momo.datasets.storage import base_name, below, is_url, list_files, parent
 from momo.datasets.tables import find
 from momo.datasets.tar_index import index_tar
 from momo.datasets.tar_samples import find_tars
+from momo.datasets.web_pairs import group_members, image_of
 from momo.registry import DATASETS
 
 _TABLES = (".parquet", ".arrow", ".json", ".jsonl", ".csv", ".tsv")
@@ -65,7 +66,7 @@ def open_source(path: str, names: Names, cache_dir: str | None = None) -> Source
         return _opened(path, dict(type="ImageFolder", root=path))
     for found in (".txt", *_TABLES):
         if list_files(path, (found,)):
-            return open_source(f"{path.rstrip('/')}/**/*{found}", names, cache_dir)
+            return open_source(below(path if is_url(path) else escape(path), f"**/*{found}"), names, cache_dir)
     raise ValueError(f"{path} holds no image, tar, text or table")
 
 
@@ -84,24 +85,19 @@ def _opened(path: str, cfg: dict[str, Any], notes: tuple[str, ...] = ()) -> Sour
 def _tars(path: str, names: Names, cache_dir: str | None) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Pairs if images have texts beside them, or images."""
     first = index_tar(find_tars(path)[0], cache_dir)
-    keys: dict[str, set[str]] = {".txt": set(), ".json": set(), "image": set()}
-    for member in first:
-        stem, dot, ending = member.name.rpartition(".")
-        kind = "image" if dot + ending.lower() in SUFFIXES else dot + ending.lower()
-        if kind in keys:
-            keys[kind].add(stem)
+    beside = {suffix for group in group_members(first).values() if image_of(group) for suffix in group}
     left_out = sum(first.skipped.values())
     notes = (f"{left_out} members of {base_name(path)} are left out: {first.skipped}",) if left_out else ()
-    if keys["image"] & keys[".txt"] and names.caption is None:
+    if ".txt" in beside and names.caption is None:
         return dict(type="WebDatasetPairs", root=path), notes
-    if keys["image"] & keys[".json"]:
+    if ".json" in beside:
         return dict(type="WebDatasetPairs", root=path, caption_key=names.caption or "caption"), notes
     return dict(type="ImageTars", root=path), notes
 
 
 def _table(path: str, names: Names, shared: dict[str, Any]) -> Source:
     """Pairs if there is a column of images, or texts."""
-    root = names.root or str(Path(find(path, "PATH", "a table")[0]).parent)
+    root = names.root or parent(find(path, "PATH", "a table")[0])
     pairs = dict(type="ImageText", annotations=path, root=root, image=names.image, caption=names.caption, **shared)
     try:
         return _opened(path, pairs)

@@ -22,6 +22,7 @@ from .sources import Source
 sys.path.insert(0, str(Path(__file__).parents[2] / "analysis"))
 
 from cost import count_step  # noqa: E402
+from meta_step import reads_tokens  # noqa: E402
 from training_plan import GPUS  # noqa: E402
 
 PEAKS = {name: gpu.flops["amp"] / 1e12 for name, gpu in GPUS.items()}  # TFLOP/s in mixed precision
@@ -102,9 +103,13 @@ def _unlogged() -> Iterator[None]:
 
 
 def training_pipeline(cfg: Config, modality: str, tokenizer: str | None) -> list[dict[str, Any]]:
-    """The config's transforms of a modality; without tokenising where there is no tokenizer."""
-    steps = []
-    for step in cfg.train_dataloader["loaders"][modality]["dataset"]["pipeline"]:
+    """The config's transforms of a modality; without tokenising where there is no tokenizer.
+
+    Where the config reads token files, texts are cut as those were.
+    """
+    dataset, steps = cfg.train_dataloader["loaders"][modality]["dataset"], []
+    cut = dict(type="Tokenize", tokenizer=dataset.get("tokenizer"), max_len=dataset.get("max_len", 512))
+    for step in [cut, *dataset.get("pipeline", [])] if reads_tokens(dataset) else dataset["pipeline"]:
         step = dict(step)
         if step["type"] == "Tokenize":
             step["tokenizer"] = tokenizer or step["tokenizer"]

@@ -7,7 +7,9 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
+
+from momo.datasets.to_arrow import is_text
 
 Options = argparse.Namespace
 
@@ -46,9 +48,11 @@ class Format(NamedTuple):
 def names(own: int | str, **others: int | str | None) -> str:
     """The manifest's id: the set's own name of an image, then its names in other sets, as 'flickr:8119368305'.
 
-    By these the same picture is found in two sets, though its bytes differ.
+    By these the same picture is found in two sets, though its bytes differ. Spaces, which part the names, are '%20' in
+    them.
     """
-    return " ".join([str(own), *(f"{name}:{value}" for name, value in others.items() if value is not None)])
+    found = [str(own), *(f"{name}:{value}" for name, value in others.items() if value is not None)]
+    return " ".join(name.replace(" ", "%20") for name in found)
 
 
 def flickr_id(url: str | None) -> str | None:
@@ -60,15 +64,21 @@ def flickr_id(url: str | None) -> str | None:
 
 
 def clean(captions: Iterable[Any]) -> tuple[str, ...]:
-    """Captions without spaces around them; the empty ones, and what is no text, left out."""
-    return tuple(caption.strip() for caption in captions if isinstance(caption, str) and caption.strip())
+    """Captions without spaces around them; the empty ones, and what training takes for no text, left out."""
+    texts = (caption.strip() for caption in captions if is_text(caption))
+    return tuple(text for text in texts if text and "\0" not in text)
+
+
+def open_lines(path: Path) -> TextIO:
+    """A file of UTF-8 lines that end at '\\n' alone; what is not UTF-8 is kept, for `clean` to find."""
+    return path.open(encoding="utf-8-sig", errors="surrogateescape", newline="\n")
 
 
 def read_json(path: Path, form: str) -> Any:
     """Raises: ValueError naming the file if it is not JSON."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{path} is not {form}: {error}") from error
 
 

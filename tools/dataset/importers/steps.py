@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import tarfile
 import time
 from argparse import Namespace
-from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import fsspec
 import pyarrow
 import pyarrow.parquet
-from PIL import Image
 from shards import Shard
 
 from momo.datasets.broken import BrokenSample
+from momo.datasets.decode import image_size
 from momo.datasets.manifest import MANIFEST_SCHEMA, ImageReference
 from momo.datasets.storage import below, read_bytes
+from momo.datasets.tar_index import Member, index_tar
+from momo.datasets.web_pairs import group_members, image_of
 
 from . import FORMATS
 from .common import Pair, clean, names
@@ -29,8 +27,6 @@ from .common import Pair, clean, names
 PAIR_SCHEMA = pyarrow.schema([("image", pyarrow.string()), MANIFEST_SCHEMA.field("captions"), ("id", pyarrow.string())])
 # A part of a manifest, with the rows that cannot be used and why.
 PART_SCHEMA = MANIFEST_SCHEMA.append(pyarrow.field("problem", pyarrow.string()))
-KINDS = ("JPEG", "PNG", "WEBP", "GIF")  # what torchvision decodes
-SUFFIXES = ("jpg", "jpeg", "png", "webp", "gif")
 
 
 def list_pairs(shard: Shard, temporary: Path) -> dict[str, Any]:
@@ -41,11 +37,18 @@ def list_pairs(shard: Shard, temporary: Path) -> dict[str, Any]:
     slices, images, captions = {}, 0, 0
     while rows := list(islice(pairs, settings["rows"])):
         path = temporary / f"{len(slices):06d}.parquet"
-        pyarrow.parquet.write_table(pyarrow.Table.from_pylist([row._asdict() for row in rows], PAIR_SCHEMA), path)
+        table = pyarrow.Table.from_pylist([_storable(row)._asdict() for row in rows], PAIR_SCHEMA)
+        pyarrow.parquet.write_table(table, path)
         slices[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
         images += len(rows)
         captions += sum(len(row.captions) for row in rows)
     return {"images": images, "captions": captions, "slices": slices}
+
+
+def _storable(pair: Pair) -> Pair:
+    """With '?' in names where UTF-8 cannot hold them: no file will be found, and the list of problems says which."""
+    image, own = (name.encode("utf-8", "replace").decode("utf-8") for name in (pair.image, pair.id))
+    return pair._replace(image=image, id=own)
 
 
 def read_pairs(shard: Shard, temporary: Path) -> dict[str, Any]:
@@ -81,74 +84,57 @@ def read_row(pair: Pair, settings: dict[str, Any]) -> tuple[dict[str, Any], byte
 
 def look_at(data: bytes) -> dict[str, Any]:
     """Width and height from an image's header, and its hash; or the problem with it."""
-    if not data:
-        return {"problem": "empty"}
     try:
-        with Image.open(io.BytesIO(data), formats=KINDS) as image:
-            width, height = image.size
-    except Image.DecompressionBombError:
-        return {"problem": "more pixels than is safe to decode"}
-    except (OSError, SyntaxError, ValueError):  # Pillow's, for headers that are none or are cut off
-        return {"problem": f"not a {', '.join(KINDS)} image"}
+        width, height = image_size(data)
+    except BrokenSample as error:
+        return {"problem": error.reason}
     return {"width": width, "height": height, "sha256": hashlib.sha256(data).hexdigest()}
 
 
 def read_tar(shard: Shard, temporary: Path) -> dict[str, Any]:
-    """From a tar of img2dataset to a part of the manifest; the parquet file beside it says what was not downloaded."""
+    """From a tar of img2dataset to a part of the manifest; the parquet file beside it says what was not downloaded.
+
+    Nothing is extracted; the tar's index stays for whoever reads it next.
+    """
     settings, start = shard.settings, time.perf_counter()
-    rows, size = [], 0
-    for key, image, data, texts in tar_samples(settings["path"]):
-        about = json.loads(texts["json"]) if "json" in texts else {}
-        captions = clean([texts.get("txt", about.get("caption"))])
-        reference = str(ImageReference(settings["reference"], image.offset_data, image.size))
-        row = {"image": reference, "captions": captions, "source": settings["source"]}
-        row["id"] = names(about.get("key", key))
+    path, rows, size = settings["path"], [], 0
+    for key, group in group_members(index_tar(path)).items():
+        image = image_of(group)
+        if image is None:
+            continue
+        caption, own = _described(path, key, group)
+        captions = clean([caption])
+        reference = str(ImageReference(settings["reference"], image.offset, image.size))
+        row = {"image": reference, "captions": captions, "source": settings["source"], "id": names(own)}
+        data = read_bytes(path, image.offset, image.size)
         rows.append({**row, **({"problem": "no caption"} if not captions else look_at(data))})
         size += image.size
-    rows += _not_downloaded(Path(settings["path"]).with_suffix(".parquet"), settings["source"])
+    rows += _not_downloaded(Path(path).with_suffix(".parquet"), settings["source"])
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, PART_SCHEMA), temporary)
     return {"rows": len(rows), **_problems(rows), "bytes": size, "seconds": time.perf_counter() - start}
 
 
-def tar_samples(path: str) -> Iterator[tuple[str, tarfile.TarInfo, bytes, dict[str, bytes]]]:
-    """The samples of a WebDataset tar that have an image: key, member and bytes of the image, the texts by suffix.
-
-    Members whose names agree up to the first dot of the last part are a sample, and lie side by side. Nothing is
-    extracted.
-
-    Raises: ValueError naming the tar if it is compressed, or cut off.
-    """
-    try:
-        with fsspec.open(path, "rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
-            sample: dict[str, Any] = {}
-            for member in tar:
-                if not member.isreg():
-                    continue
-                folder, slash, name = member.name.rpartition("/")
-                stem, _, suffix = name.partition(".")
-                key = folder + slash + stem
-                if sample and sample["key"] != key:
-                    yield from _image_of(sample)
-                    sample = {}
-                sample.setdefault("key", key)
-                sample[suffix.lower()] = (member, tar.extractfile(member).read())
-            if sample:
-                yield from _image_of(sample)
-    except tarfile.TarError as error:
-        raise ValueError(f"{path} cannot be read as an uncompressed tar: {error}") from error
-
-
-def _image_of(sample: dict[str, Any]) -> Iterator[tuple[str, tarfile.TarInfo, bytes, dict[str, bytes]]]:
-    found = [suffix for suffix in SUFFIXES if suffix in sample]
-    if found:
-        texts = {suffix: sample[suffix][1].decode("utf-8", "replace") for suffix in ("txt", "json") if suffix in sample}
-        yield sample["key"], *sample[found[0]], texts
+def _described(path: str, key: str, group: dict[str, Member]) -> tuple[Any, Any]:
+    """Caption and name of an image: its .txt, or an entry of its .json; the .json's key, or the members'."""
+    about = {}
+    if ".json" in group:
+        try:
+            about = json.loads(read_bytes(path, group[".json"].offset, group[".json"].size))
+        except (ValueError, RecursionError):  # then the image has no caption, unless in its .txt
+            pass
+    about = about if isinstance(about, dict) else {}
+    if ".txt" not in group:
+        return about.get("caption"), about.get("key", key)
+    text = read_bytes(path, group[".txt"].offset, group[".txt"].size)
+    return text.decode("utf-8-sig", "surrogateescape"), about.get("key", key)
 
 
 def _not_downloaded(path: Path, source: str) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     columns = ["key", "url", "status", "error_message"]
+    if not set(columns) <= set(pyarrow.parquet.read_schema(path).names):
+        return []  # some other file
     return [
         {
             "image": row["url"],

@@ -7,15 +7,15 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
-from .common import Format, Options, Pair, Published, clean, names
+from .common import Format, Options, Pair, Published, clean, names, open_lines
 
 
 def flickr30k_pairs(path: Path, options: Options) -> Iterator[Pair]:
     """results_20130124.token: '1000092795.jpg#0', a tab, and a caption; five lines an image."""
     captions: dict[str, list[str]] = {}
-    with path.open(encoding="utf-8", newline="\n") as lines:
+    with open_lines(path) as lines:
         for number, line in enumerate(lines, 1):
-            image, tab, caption = line.rstrip("\n").partition("\t")
+            image, tab, caption = line.rstrip("\r\n").partition("\t")
             name, mark, place = image.rpartition("#")
             if not tab or not mark or not place.isdecimal():
                 raise ValueError(
@@ -27,10 +27,12 @@ def flickr30k_pairs(path: Path, options: Options) -> Iterator[Pair]:
 
 
 def table_pairs(path: Path, options: Options) -> Iterator[Pair]:
-    """A .csv or .tsv with a header; rows of the same image become its captions."""
+    """A .csv, or a .tsv, which has no quoting, with a header; rows of the same image become its captions."""
     found: dict[str, tuple[list[str], str]] = {}
-    with path.open(encoding="utf-8-sig", newline="") as lines:
-        rows = csv.DictReader(lines, delimiter="\t" if path.suffix == ".tsv" else ",")
+    tabs = path.suffix.lower() == ".tsv"
+    form = dict(delimiter="\t", quoting=csv.QUOTE_NONE) if tabs else {}
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
+        rows = csv.DictReader(lines, **form)
         wanted = [options.image_column, options.caption_column, *filter(None, [options.id_column])]
         for column in wanted:
             if column not in (rows.fieldnames or ()):

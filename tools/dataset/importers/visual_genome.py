@@ -27,15 +27,19 @@ def pairs(path: Path, options: Options) -> Iterator[Pair]:
         if own not in images:
             raise ValueError(f"{path}, {where}: image {own!r} is not in {about}")
         image = images[own]
-        smallest = options.min_area * image["width"] * image["height"]
+        smallest = options.min_area * _area(image, about, where)
         said = [
             field(region, "phrase", str, path, where)
             for region in field(row, "regions", list, path, where)
-            if region["width"] * region["height"] >= smallest
+            if _area(region, path, where) >= smallest
         ]
         folder, name = PurePosixPath(field(image, "url", str, about, where)).parts[-2:]
         ids = names(own, coco=image.get("coco_id"), flickr=image.get("flickr_id"))
         yield Pair(f"{folder}/{name}", tuple(dict.fromkeys(clean(said))), ids)
+
+
+def _area(row: dict, path: Path, where: str) -> int:
+    return field(row, "width", int, path, where) * field(row, "height", int, path, where)
 
 
 def options(parser: argparse.ArgumentParser) -> None:

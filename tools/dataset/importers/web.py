@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from urllib.parse import urlsplit
 
-from .common import Format, Options, Pair, Published, clean, field, flickr_id, names, read_json
+from .common import Format, Options, Pair, Published, clean, field, flickr_id, names, open_lines, read_json
 
 
 def file_name(template: str, row: int, url: str) -> str:
     """What a downloader called the image of an address, see --file-name."""
-    crc32 = zlib.crc32(url.encode("utf-8"))
-    return template.format(row=row, name=PurePosixPath(urlsplit(url).path).name, crc32=crc32)
+    path = re.split("[?#]", url.partition("://")[2])[0].partition("/")[2]
+    return template.format(row=row, name=PurePosixPath(path).name, crc32=zlib.crc32(url.encode("utf-8", "replace")))
+
+
+def _template(text: str) -> str:
+    try:
+        text.format(row=0, name="", crc32=0)
+    except (KeyError, IndexError, AttributeError, ValueError) as error:
+        raise argparse.ArgumentTypeError(f"{text!r} has other fields than row, name and crc32: {error!r}") from error
+    return text
 
 
 def file_name_option(default: str):
@@ -23,6 +31,7 @@ def file_name_option(default: str):
     def options(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             "--file-name",
+            type=_template,
             default=default,
             help="how the images are called: {row} is the number of the row from 0, {name} the last part of the "
             f"address, {{crc32}} the checksum of the address (default: {default})",
@@ -38,16 +47,18 @@ def sbu_pairs(path: Path, options: Options) -> Iterator[Pair]:
     if len(urls) != len(captions):
         raise ValueError(f"{path} has {len(urls):,} image_urls and {len(captions):,} captions: it is not whole")
     for row, (url, caption) in enumerate(zip(urls, captions, strict=True)):
+        if not isinstance(url, str):
+            raise ValueError(f"{path}, row {row}: the address is {url!r}, not a string")
         name = file_name(options.file_name, row, url)
         yield Pair(name, clean([caption]), names(row, flickr=flickr_id(url)))
 
 
 def conceptual_pairs(path: Path, options: Options) -> Iterator[Pair]:
     """Train_GCC-training.tsv (caption, address) or cc12m.tsv (address, caption), with or without a header."""
-    with path.open(encoding="utf-8", newline="\n") as lines:
+    with open_lines(path) as lines:
         row = 0
         for number, line in enumerate(lines, 1):
-            cells = line.rstrip("\n").split("\t")
+            cells = line.rstrip("\r\n").split("\t")
             urls = [place for place, cell in enumerate(cells) if cell.startswith(("http://", "https://"))]
             if number == 1 and sorted(cells) in (["caption", "url"], ["caption", "image_url"]):
                 continue
