@@ -73,17 +73,17 @@ class CocoAP(BaseMetric):
         for found in data_samples:
             boxes = found["boxes"].cpu().clone()
             boxes[:, 2:] -= boxes[:, :2]
-            for box, score, label in zip(
-                boxes.tolist(), found["scores"].tolist(), found["labels"].tolist(), strict=True
-            ):
-                result = {"image_id": found["image_id"], "category_id": label + 1, "bbox": box, "score": score}
-                self.results.append(result)
+            rows = zip(boxes.tolist(), found["scores"].tolist(), (found["labels"] + 1).tolist(), strict=True)
+            named = {"image_id": found["image_id"]}
+            # A list an image: MMEngine keeps as many results as there are images.
+            self.results.append([{**named, "bbox": box, "score": score, "category_id": k} for box, score, k in rows])
 
-    def compute_metrics(self, results: list[dict[str, Any]]) -> dict[str, float]:
-        if not results:
+    def compute_metrics(self, results: list[list[dict[str, Any]]]) -> dict[str, float]:
+        boxes = [box for image in results for box in image]
+        if not boxes:
             return {"AP": 0.0, "AP50": 0.0}
         with redirect_stdout(StringIO()):
-            evaluation = COCOeval(self.coco, self.coco.loadRes(results), "bbox")
+            evaluation = COCOeval(self.coco, self.coco.loadRes(boxes), "bbox")
             evaluation.evaluate()
             evaluation.accumulate()
             evaluation.summarize()

@@ -44,7 +44,7 @@ val_dataloader = dict(batch_size=50, sampler=_in_order, dataset=_val)
 test_dataloader = dict(batch_size=50, sampler=_in_order, dataset=_test)
 val_evaluator = dict(type="CocoAP", annotations=_val["annotations"])
 test_evaluator = dict(type="CocoAP", annotations=_test["annotations"])
-train_cfg = dict(type="IterBasedTrainLoop", max_iters=500, val_interval=500)
+train_cfg = dict(type="IterBasedTrainLoop", max_iters=200, val_interval=200)
 val_cfg = dict(type="ValLoop")
 test_cfg = dict(type="TestLoop")
 optim_wrapper = dict(
@@ -55,8 +55,8 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=1.0),
 )
 param_scheduler = [
-    dict(type="LinearLR", start_factor=0.01, begin=0, end=40, by_epoch=False),
-    dict(type="CosineAnnealingLR", eta_min=1e-5, begin=40, end=500, by_epoch=False),
+    dict(type="LinearLR", start_factor=0.01, begin=0, end=20, by_epoch=False),
+    dict(type="CosineAnnealingLR", eta_min=1e-5, begin=20, end=200, by_epoch=False),
 ]
 custom_hooks = [
     dict(
@@ -69,7 +69,7 @@ custom_hooks = [
 ]
 default_hooks = dict(
     logger=dict(type="LoggerHook", interval=50),
-    checkpoint=dict(type="MoMoCheckpointHook", by_epoch=False, interval=500),
+    checkpoint=dict(type="MoMoCheckpointHook", by_epoch=False, interval=200),
 )
 log_processor = dict(by_epoch=False)
 randomness = dict(seed=0)

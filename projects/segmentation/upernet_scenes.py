@@ -68,7 +68,7 @@ val_dataloader = dict(batch_size=50, sampler=dict(type="DefaultSampler", shuffle
 test_dataloader = dict(batch_size=50, sampler=dict(type="DefaultSampler", shuffle=False), dataset=_split("test"))
 val_evaluator = dict(type="IoUMetric", iou_metrics=["mIoU"])
 test_evaluator = val_evaluator
-train_cfg = dict(type="IterBasedTrainLoop", max_iters=500, val_interval=500)
+train_cfg = dict(type="IterBasedTrainLoop", max_iters=200, val_interval=200)
 val_cfg = dict(type="ValLoop")
 test_cfg = dict(type="TestLoop")
 optim_wrapper = dict(
@@ -79,8 +79,8 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=1.0),
 )
 param_scheduler = [
-    dict(type="LinearLR", start_factor=0.01, begin=0, end=40, by_epoch=False),
-    dict(type="CosineAnnealingLR", eta_min=1e-5, begin=40, end=500, by_epoch=False),
+    dict(type="LinearLR", start_factor=0.01, begin=0, end=20, by_epoch=False),
+    dict(type="CosineAnnealingLR", eta_min=1e-5, begin=20, end=200, by_epoch=False),
 ]
 custom_hooks = [
     dict(
@@ -93,7 +93,7 @@ custom_hooks = [
 ]
 default_hooks = dict(
     logger=dict(type="LoggerHook", interval=50),
-    checkpoint=dict(type="momo.MoMoCheckpointHook", by_epoch=False, interval=500),
+    checkpoint=dict(type="momo.MoMoCheckpointHook", by_epoch=False, interval=200),
 )
 log_processor = dict(by_epoch=False)
 visualizer = dict(type="SegLocalVisualizer", vis_backends=[dict(type="LocalVisBackend")])

@@ -33,14 +33,15 @@ def annotations(tmp_path: Path) -> str:
     return str(path)
 
 
-def score(annotations: str, height: float, labels: tuple[int, int] = (0, 1)) -> dict[str, float]:
-    """Figures where both boxes are found with their lower part cut off."""
+def score(annotations: str, height: float, labels: tuple[int, int] = (0, 1), wrong: int = 0) -> dict[str, float]:
+    """Figures where both boxes are found with their lower part cut off, and some wrong ones with less certainty."""
     metric = CocoAP(annotations)
-    box = torch.tensor([[10.0, 20.0, 110.0, 20.0 + height]])
+    boxes = torch.tensor([[10.0, 20.0, 110.0, 20.0 + height], *[[150.0, 150.0, 190.0, 190.0]] * wrong])
     for image, label in zip((1, 2), labels, strict=True):
-        found = {"image_id": image, "boxes": box, "scores": torch.ones(1), "labels": torch.tensor([label])}
+        scores = torch.linspace(1, 0.1, 1 + wrong)
+        found = {"image_id": image, "boxes": boxes, "scores": scores, "labels": torch.full((1 + wrong,), label)}
         metric.process(None, [found])
-    return metric.compute_metrics(metric.results)
+    return metric.evaluate(size=2)
 
 
 @pytest.mark.parametrize(("height", "ap", "ap50"), [(100, 1.0, 1.0), (62, 0.3, 1.0), (40, 0.0, 0.0)])
@@ -51,7 +52,18 @@ def test_ap_by_hand(annotations: str, height: float, ap: float, ap50: float) -> 
 
 def test_a_box_of_the_wrong_class_is_none(annotations: str) -> None:
     assert score(annotations, 100, labels=(1, 0)) == {"AP": 0.0, "AP50": 0.0}
-    assert CocoAP(annotations).compute_metrics([]) == {"AP": 0.0, "AP50": 0.0}
+
+
+def test_boxes_count_however_many_an_image_has(annotations: str) -> None:
+    """The right ones come first, so that wrong ones cost nothing."""
+    assert score(annotations, 100, wrong=5) == pytest.approx({"AP": 1.0, "AP50": 1.0}, abs=1e-6)
+
+
+def test_an_image_without_boxes_has_none_right(annotations: str) -> None:
+    metric = CocoAP(annotations)
+    empty = {"boxes": torch.zeros(0, 4), "scores": torch.zeros(0), "labels": torch.zeros(0, dtype=torch.int64)}
+    metric.process(None, [{"image_id": 1, **empty}, {"image_id": 2, **empty}])
+    assert metric.evaluate(size=2) == {"AP": 0.0, "AP50": 0.0}
 
 
 def test_boxes_are_read_as_corners(tmp_path: Path) -> None:
