@@ -9,16 +9,19 @@ from typing import NamedTuple
 import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
+from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from PIL import Image, ImageDraw
 from torch import Tensor
+from torchvision.io import decode_image
 
-from momo.engine.checkpoint import write_weights
+from momo.engine.checkpoint import load_weights, write_weights
 from momo.registry import MODELS
 
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "projects")]
 
+import draw_scenes  # noqa: E402
 import make_scenes  # noqa: E402
 
 NAMES = tuple("abcdefghi")
@@ -44,9 +47,20 @@ def write_scenes(out: Path, count: int = 8) -> str:
 
 def demo_checkpoint(folder: Path) -> str:
     """A checkpoint as the demo's stage 3 leaves it, of random weights."""
-    model = MODELS.build(Config.fromfile(ROOT / "configs/demo/stage3.py").model)
+    with DefaultScope.overwrite_default_scope("momo"):
+        model = MODELS.build(Config.fromfile(ROOT / "configs/demo/stage3.py").model)
     write_weights(folder, model.state_dict())
     return str(folder)
+
+
+def assert_drawn(cfg: Config, work_dir: Path) -> None:
+    """A picture of two scenes: as they are, what is there, what was found."""
+    picture = decode_image(str(draw_scenes.draw(cfg, work_dir, 2)))
+    side, gap = 96 * draw_scenes.ZOOM, 4
+    assert picture.shape == (3, 3 * (side + gap) + gap, 2 * (side + gap) + gap)
+    first = picture[:, :, gap : gap + side]
+    scene, there = first[:, gap : gap + side], first[:, side + 2 * gap : 2 * (side + gap)]
+    assert scene[0].min() < 128 and not torch.equal(scene, there)
 
 
 class BriefRun(NamedTuple):
@@ -81,8 +95,6 @@ def train_briefly(cfg: Config, work_dir: Path) -> BriefRun:
 
 def assert_trained_from(checkpoint: str, run: BriefRun) -> None:
     """The run began with the checkpoint's encoder, and its steps changed every part of it."""
-    from momo.engine.checkpoint import load_weights
-
     weights = load_weights(checkpoint)
     for name, value in run.before.items():
         assert torch.equal(value, weights[f"backbone.{name}"]), name

@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.projects import NAMES, ROOT, assert_trained_from, demo_checkpoint, train_briefly, write_scenes
+from helpers.projects import (
+    NAMES,
+    ROOT,
+    assert_drawn,
+    assert_trained_from,
+    demo_checkpoint,
+    train_briefly,
+    write_scenes,
+)
 from helpers.tiny import BACKBONE
 from mmengine.config import Config
 
@@ -143,3 +151,4 @@ def test_it_starts_from_stage_3_trains_and_is_evaluated(tmp_path: Path) -> None:
     run = train_briefly(cfg, tmp_path / "run")
     assert_trained_from(cfg.custom_hooks[0].checkpoint, run)
     assert 0 <= run.figures["AP"] <= run.figures["AP50"] <= 1
+    assert_drawn(cfg, tmp_path / "run")

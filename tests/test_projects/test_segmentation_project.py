@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from helpers.projects import ROOT, assert_trained_from, demo_checkpoint, train_briefly, write_scenes
+from helpers.projects import ROOT, assert_drawn, assert_trained_from, demo_checkpoint, train_briefly, write_scenes
 from mmengine.config import Config
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
@@ -19,3 +19,4 @@ def test_it_starts_from_stage_3_trains_and_is_evaluated(tmp_path: Path) -> None:
     run = train_briefly(cfg, tmp_path / "run")
     assert_trained_from(cfg.custom_hooks[0].checkpoint, run)
     assert 0 <= run.figures["mIoU"] <= 100
+    assert_drawn(cfg, tmp_path / "run")
