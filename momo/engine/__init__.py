@@ -5,6 +5,7 @@ from .checkpoint import MoMoCheckpointHook
 from .distributed import MoMoDistributedDataParallel
 from .finite_guard import FiniteGuard
 from .linear_probe_loop import LinearProbeLoop
+from .mlflow_backend import MLflowVisBackend
 from .optim import DecayMatricesOnly
 from .pictures_hook import PicturesHook
 from .preemption_hook import PreemptionHook
@@ -21,6 +22,7 @@ __all__ = [
     "DecayMatricesOnly",
     "FiniteGuard",
     "LinearProbeLoop",
+    "MLflowVisBackend",
     "MoMoCheckpointHook",
     "MoMoDistributedDataParallel",
     "MultiModalTestLoop",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import multiprocessing.connection
 import os
 import signal
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 PR_SET_PDEATHSIG = 1
+ENDING = 1.0  # seconds for a process whose pipe is broken to be gone
 TIMEOUT = 300.0  # seconds that a batch may take; below StallHook's, which would name the process only
 
 
@@ -27,12 +29,16 @@ def start_worker(worker_id: int) -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def explain(error: RuntimeError, iterators: Mapping[str, Any]) -> RuntimeError:
+def explain(error: Exception, iterators: Mapping[str, Any]) -> Exception:
     """The error that names the modality and the worker, if a data worker was its cause; else the error itself.
 
     Args:
+        error: A RuntimeError of torch's loader; an OSError or EOFError if a worker ended while it handed a batch over.
         iterators: Of torch's loaders, by modality.
     """
+    if isinstance(error, OSError | EOFError):  # what the worker held is gone a moment before its process is
+        sentinels = [worker.sentinel for each in iterators.values() for worker in getattr(each, "_workers", [])]
+        multiprocessing.connection.wait(sentinels, timeout=ENDING)
     for modality, iterator in iterators.items():
         workers = getattr(iterator, "_workers", [])
         for number, worker in enumerate(workers):

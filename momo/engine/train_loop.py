@@ -78,7 +78,7 @@ class MultiModalTrainLoop(EpochBasedTrainLoop):
         self._batches = iter(self.dataloader)
         try:
             model = super().run()
-        except RuntimeError as error:
+        except (RuntimeError, OSError, EOFError) as error:
             raise explain(error, self.dataloader.iterators) from error
         self._batches, self.dataloader.iterators = None, {}  # ends the loaders' workers
         return model

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from momo.ops import SequenceLayout, packed_attention
+from momo.ops import PackedTokens, SequenceLayout, cls_attention, packed_attention
+
+T = TypeVar("T")
 
 
 class Attention(nn.Module):
@@ -21,8 +26,13 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
 
-    def forward(self, x: Tensor, layout: SequenceLayout) -> Tensor:
-        return self.proj(packed_attention(self.qkv(x), layout, self.num_heads))
+    def forward(self, x: Tensor, layout: SequenceLayout, cls_only: bool = False) -> Tensor:
+        if not cls_only:
+            return self.proj(packed_attention(self.qkv(x), layout, self.num_heads))
+        sizes = [x.shape[1], 2 * x.shape[1]]
+        (q_weight, kv_weight), (q_bias, kv_bias) = self.qkv.weight.split(sizes), self.qkv.bias.split(sizes)
+        q = F.linear(PackedTokens(x, layout).first(), q_weight, q_bias)
+        return self.proj(cls_attention(q, F.linear(x, kv_weight, kv_bias), layout, self.num_heads))
 
 
 class MLP(nn.Module):
@@ -54,8 +64,12 @@ class Block(nn.Module):
         self.mlp = MLP(dim, int(dim * mlp_ratio))
         self.drop_path = drop_path
 
-    def forward(self, x: Tensor, layout: SequenceLayout) -> Tensor:
-        x = x + self._drop(self.attn(self.norm1(x), layout), layout)
+    def forward(self, x: Tensor, layout: SequenceLayout, cls_only: bool = False) -> Tensor:
+        """Shapes: x (N, C); the result is (N, C), with `cls_only` (S, C): the first token of each sequence alone."""
+        branch = self.attn(self.norm1(x), layout, cls_only)
+        if cls_only:
+            x, layout = PackedTokens(x, layout).first(), layout.firsts
+        x = x + self._drop(branch, layout)
         return x + self._drop(self.mlp(self.norm2(x)), layout)
 
     def _drop(self, branch: Tensor, layout: SequenceLayout) -> Tensor:
@@ -67,11 +81,14 @@ class Block(nn.Module):
         return branch * kept.repeat_interleave(lengths, output_size=layout.num_tokens)[:, None]
 
 
-def run_block(block: Block, x: Tensor, layout: SequenceLayout, recompute: bool) -> Tensor:
+def recomputed(function: Callable[..., T], *args: Any) -> T:
+    """The function's result; its activations are forgotten and computed again in backward."""
+    return checkpoint(function, *args, use_reentrant=False) if torch.is_grad_enabled() else function(*args)
+
+
+def run_block(block: Block, x: Tensor, layout: SequenceLayout, recompute: bool, cls_only: bool = False) -> Tensor:
     """Run a block; with `recompute`, forget its activations and compute them again in backward (less memory)."""
-    if recompute and torch.is_grad_enabled():
-        return checkpoint(block, x, layout, use_reentrant=False)
-    return block(x, layout)
+    return recomputed(block, x, layout, cls_only) if recompute else block(x, layout, cls_only)
 
 
 def init_transformer(module: nn.Module) -> None:

@@ -1,7 +1,7 @@
 """Pure functions, most of them on tensors: no registry, no MMEngine."""
 
 from .answers import clean_answer, normalize_answer
-from .attention import AttentionMaps, packed_attention
+from .attention import AttentionMaps, cls_attention, packed_attention
 from .gather import gather_with_grad, global_mean, rank, world_size
 from .masking import check_mask_ratio, key_of, keyed_generator, num_hidden, random_masking
 from .packing import PackedTokens, Run, SequenceLayout
@@ -21,6 +21,7 @@ __all__ = [
     "at_least_float32",
     "cached_sincos_2d",
     "check_mask_ratio",
+    "cls_attention",
     "clean_answer",
     "denormalize_patches",
     "gather_with_grad",

@@ -84,6 +84,28 @@ class SequenceLayout:
         return tuple(starts)
 
     @cached_property
+    def firsts(self) -> SequenceLayout:
+        """The layout of the first token of each sequence alone."""
+        return SequenceLayout.equal(self.num_sequences, 1)
+
+    def chunks(self, max_tokens: int) -> list[SequenceLayout]:
+        """Layouts of whole sequences, in order, that hold at most `max_tokens` each, or one longer sequence.
+
+        Sequences of different groups stay apart.
+        """
+        chunks: list[SequenceLayout] = []
+        for group in self.groups:
+            chunk, tokens = [], 0
+            for length in (run.length for run in group for _ in range(run.count)):
+                if chunk and tokens + length > max_tokens:
+                    chunks.append(SequenceLayout.ragged(chunk))
+                    chunk, tokens = [], 0
+                chunk.append(length)
+                tokens += length
+            chunks.append(SequenceLayout.ragged(chunk))
+        return chunks
+
+    @cached_property
     def _on_device(self) -> dict:
         return {}
 
@@ -98,7 +120,8 @@ class SequenceLayout:
         key = (name, device)
         if key not in self._on_device:
             table = torch.tensor(values, dtype=dtype)
-            self._on_device[key] = table.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else table
+            table = table.pin_memory() if device.type == "cuda" else table
+            self._on_device[key] = table.to(device, non_blocking=True)
         return self._on_device[key]
 
     def start_index(self, device: torch.device) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import re
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from helpers.run import build_runner, run_config, write_data
@@ -102,3 +104,22 @@ def _runs(pid: int) -> bool:
 def test_other_errors_are_left_alone() -> None:
     error = RuntimeError("shapes differ")
     assert explain(error, {"text": object()}) is error
+
+
+def test_a_worker_that_ends_while_it_hands_a_batch_over_is_named() -> None:
+    ending = multiprocessing.get_context("fork").Process(target=time.sleep, args=(0.3,))
+    ending.start()
+    iterators = {"text": SimpleNamespace(_workers=[ending])}
+    found = explain(ConnectionResetError(104, "Connection reset by peer"), iterators)
+    assert re.fullmatch(
+        rf"data worker 0 of 'text' \(process {ending.pid}\) ended with exit code 0: .*reset by peer", str(found)
+    )
+
+
+def test_a_full_disk_is_not_a_workers_fault() -> None:
+    living = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+    living.start()
+    error = OSError(28, "No space left on device")
+    assert explain(error, {"text": SimpleNamespace(_workers=[living])}) is error
+    living.kill()
+    living.join()

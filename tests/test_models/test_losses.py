@@ -50,6 +50,38 @@ def test_masked_language_loss_equals_the_formula() -> None:
     assert MaskedLanguageLoss()(logits, target).item() == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.parametrize("words", [3, 6, 7, 12])
+def test_language_loss_in_chunks_is_the_same_with_the_same_gradient(words: int) -> None:
+    """And no more logits than a chunk's are there at a time."""
+    seen: list[int] = []
+
+    def results(chunk_words: int | None) -> list[torch.Tensor]:
+        generator = torch.Generator().manual_seed(0)
+        features = torch.randn(words, 4, generator=generator, dtype=torch.float64, requires_grad=True)
+        weight = torch.randn(9, 4, generator=generator, dtype=torch.float64, requires_grad=True)
+        target = torch.randint(9, (words,), generator=generator)
+
+        def head(rows: torch.Tensor) -> torch.Tensor:
+            seen.append(len(rows))
+            return F.linear(rows, weight)
+
+        loss = MaskedLanguageLoss(chunk_words)(features, target, head)
+        return [loss, *torch.autograd.grad(3 * loss, (features, weight))]
+
+    whole = results(None)
+    assert seen == [words]
+    seen.clear()
+    for chunked, expected in zip(results(3), whole, strict=True):
+        torch.testing.assert_close(chunked, expected, rtol=1e-12, atol=1e-15)
+    assert max(seen) <= 3
+    assert sum(seen) == (words if words <= 3 else 2 * words)  # again in backward, but not where one chunk is enough
+
+
+def test_chunks_of_no_words_are_refused() -> None:
+    with pytest.raises(ValueError, match="chunk_words=0 must be at least 1, or None for all words at once"):
+        MaskedLanguageLoss(0)
+
+
 def test_matching_loss_equals_the_formula() -> None:
     logits, labels = torch.randn(4, 2, dtype=torch.float64), torch.tensor([1, 0, 0, 1])
     expected = sum(cross_entropy(row, label) for row, label in zip(logits.tolist(), labels.tolist(), strict=True)) / 4

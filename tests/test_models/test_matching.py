@@ -10,6 +10,7 @@ from helpers.tiny import preprocessed, tiny_pretrainer, tiny_samples, with_word_
 from momo.datasets import PackedCollate
 from momo.models import MoMoPretrainer
 from momo.models.objectives.matching import mismatched_pairs
+from momo.ops import PackedTokens, SequenceLayout
 from momo.registry import MODELS
 
 TABLE = {"image_text": {"itc": dict(type="ITC"), "itm": dict(type="ITM")}}
@@ -136,6 +137,70 @@ def test_joint_sequences_hold_what_they_should() -> None:
         expected = torch.cat([backbone.cls_token, patches[images[pair]], words[texts[pair]]])
         assert torch.equal(sequence, expected)
         assert label.item() == int(images[pair] == texts[pair])
+
+
+def reusing(**settings) -> dict:
+    """ITM whose true pairs are CMM's; settings hold for both."""
+    cmm, itm = dict(type="CMM", decoder="cross_modal", **settings), dict(type="ITM", reuses="cmm", **settings)
+    return {"image_text": {"itm": itm, "cmm": cmm, "itc": dict(type="ITC")}}
+
+
+@pytest.mark.parametrize("max_pairs", [None, 3])
+def test_reused_pairs_are_those_of_cross_modal_masking(max_pairs: int | None) -> None:
+    """What ITM judges: wrong pairs of what CMM's masks leave, rebuilt token by token, then CMM's own pairs."""
+    model = tiny_pretrainer(reusing(max_pairs=max_pairs)).double()
+    batch = batch_of(model, tiny_samples("image_text", 5))
+    objectives, backbone = model.objectives["image_text"], model.backbone
+    itm = objectives["itm"]
+    with (
+        mock.patch.object(itm, "request", wraps=itm.request) as request,
+        mock.patch.object(itm, "loss", wraps=itm.loss) as loss,
+    ):
+        model({"image_text": batch})
+    (_, embedded, plan, similarity), _ = request.call_args
+    (judged, *_), _ = loss.call_args
+    whole = tiny_pretrainer(reusing()).planners("image_text")["cmm"](batch).encode  # masks of all pairs
+
+    def sequence(image: int, text: int) -> torch.Tensor:
+        starts = np.cumsum(batch["word_counts"]) - batch["word_counts"]
+        words = (whole.words >= starts[text]) & (whole.words < starts[text] + batch["word_counts"][text])
+        patches = whole.patches[whole.patches // 16 == image]
+        tokens = [backbone.image_embed(batch["images"], patches), embedded["word_tokens"][whole.words[words]]]
+        return torch.cat([backbone.cls_token, *tokens])
+
+    pairs = len(plan.pairs)
+    images, texts = (index[pairs:] for index in mismatched_pairs(plan, similarity))
+    order = np.argsort(plan.word_counts[texts], kind="stable")
+    sequences = [sequence(images[pair], texts[pair]) for pair in order]
+    sequences += [sequence(pair, pair) for pair in plan.pairs]
+    expected = torch.cat([backbone.encode(PackedTokens.cat([alone(x)])).first() for x in sequences])
+    found = torch.cat([tokens.first() for tokens in judged.tokens])
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+    assert judged.labels.tolist() == [0] * 2 * pairs + [1] * pairs
+    assert pairs == (max_pairs or 5)
+
+
+def alone(x: torch.Tensor) -> PackedTokens:
+    return PackedTokens(x, SequenceLayout.equal(1, len(x)))
+
+
+def test_a_reused_batch_of_one_is_judged_alone() -> None:
+    model = tiny_pretrainer(reusing())
+    losses = model({"image_text": batch_of(model, tiny_samples("image_text", 1))})
+    sum(value for name, value in losses.items() if "loss" in name).backward()
+    assert all(torch.isfinite(value) for value in losses.values())
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+
+
+def test_reuse_of_what_is_not_there_or_does_not_fit_is_refused() -> None:
+    table = reusing()
+    table["image_text"]["itm"]["reuses"] = "itc"
+    with pytest.raises(ValueError, match=r"objectives.image_text.itm.reuses='itc' is not one of \['cmm'\]"):
+        tiny_pretrainer(table)
+    table = reusing(max_pairs=3)
+    del table["image_text"]["itm"]["max_pairs"]
+    with pytest.raises(ValueError, match=r"itm.max_pairs=None must be that of 'cmm', 3, whose pairs it reuses"):
+        tiny_pretrainer(table)
 
 
 def test_a_batch_of_one_is_judged_alone() -> None:

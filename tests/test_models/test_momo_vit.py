@@ -151,6 +151,7 @@ def test_without_a_vocabulary_there_is_no_text_embedding() -> None:
         (dict(out_type="patches"), r"out_type='patches' is unknown; choose one of \('cls_token'"),
         (dict(out_indices=2), "out_indices=2 must lie within the 2 blocks"),
         (dict(out_indices=[0, -3]), r"out_indices=\[0, -3\] must lie within the 2 blocks"),
+        (dict(chunk_tokens=0), "chunk_tokens=0 must be at least 1, or None"),
         (dict(frozen_stages=3), "frozen_stages=3 must lie between -1 and the 2 blocks"),
         (dict(frozen_stages=-2), "frozen_stages=-2 must lie between"),
         (dict(img_size=30), "30 x 30 pixels is not made of 8-pixel patches"),

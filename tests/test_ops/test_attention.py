@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from momo.ops import AttentionMaps, SequenceLayout, packed_attention
+from momo.ops import AttentionMaps, SequenceLayout, cls_attention, packed_attention
 
 HEADS, WIDTH = 2, 8
 LENGTHS = {
@@ -47,6 +47,15 @@ def test_groups_laid_back_to_back_equal_the_formula() -> None:
     qkv = random_qkv(layout.num_tokens)
     expected = torch.cat([one_sequence(part) for part in qkv.split(sum(groups, []))])
     torch.testing.assert_close(packed_attention(qkv, layout, HEADS), expected, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("groups", [*([lengths] for lengths in LENGTHS.values()), [[2, 2], [3, 1, 1], [6]]])
+def test_first_tokens_alone_equal_the_formula(groups: list[list[int]]) -> None:
+    layout, lengths = SequenceLayout.cat(map(SequenceLayout.ragged, groups)), sum(groups, [])
+    qkv = random_qkv(sum(lengths))
+    expected = torch.stack([one_sequence(part)[0] for part in qkv.split(lengths)])
+    q, kv = qkv[list(layout.starts), :WIDTH], qkv[:, WIDTH:]
+    torch.testing.assert_close(cls_attention(q, kv, layout, HEADS), expected, rtol=0, atol=1e-14)
 
 
 @pytest.mark.parametrize("lengths", [LENGTHS["equal"], LENGTHS["unsorted"]], ids=["equal", "unsorted"])
@@ -123,5 +132,22 @@ def test_gpu_kernel_equals_the_formula(lengths: list[int]) -> None:
     qkv = torch.randn(sum(lengths), 3 * 64)
     layout = SequenceLayout.ragged(lengths)
     expected = packed_attention(qkv.bfloat16().double(), layout, 2)
-    out = packed_attention(qkv.bfloat16().cuda(), layout, 2)
+    on_gpu = qkv.bfloat16().cuda()
+    out = packed_attention(on_gpu, layout, 2)
     torch.testing.assert_close(out.double().cpu(), expected, rtol=0, atol=2e-2)
+    starts = list(layout.starts)
+    first = cls_attention(on_gpu[starts, :64], on_gpu[:, 64:], layout, 2)
+    torch.testing.assert_close(first.double().cpu(), expected[starts], rtol=0, atol=2e-2)
+
+
+@pytest.mark.parametrize("length", [7, 400])
+def test_half_precision_with_its_gradient_is_close_to_full_precision(length: int) -> None:
+    layout, qkv = SequenceLayout.equal(2, length), random_qkv(2 * length)
+    upstream = torch.randn(2 * length, WIDTH, dtype=torch.float64)
+    results = []
+    for dtype in (torch.float64, torch.bfloat16):
+        x = qkv.to(dtype, copy=True).requires_grad_()
+        out = packed_attention(x, layout, HEADS)
+        out.backward(upstream.to(dtype))
+        results += [torch.cat([out, x.grad], dim=1).double()]
+    torch.testing.assert_close(results[1], results[0], rtol=0.03, atol=0.03)

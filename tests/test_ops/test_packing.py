@@ -75,6 +75,18 @@ def test_first_and_mean_against_lists(lengths: list[int]) -> None:
     assert torch.equal(tokens.mean(), torch.stack(means))
 
 
+def test_firsts_are_one_token_a_sequence() -> None:
+    assert SequenceLayout.ragged([3, 1, 4]).firsts == SequenceLayout.equal(3, 1)
+
+
+def test_chunks_are_whole_sequences_of_one_group_within_the_limit() -> None:
+    layout = SequenceLayout.cat([SequenceLayout.ragged([3, 3, 3, 2]), SequenceLayout.ragged([9, 1, 5])])
+    assert [chunk.lengths for chunk in layout.chunks(6)] == [(3, 3), (3, 2), (9,), (1, 5)]
+    assert [chunk.lengths for chunk in layout.chunks(1)] == [(3,), (3,), (3,), (2,), (9,), (1,), (5,)]
+    assert [chunk.lengths for chunk in layout.chunks(100)] == [(3, 3, 3, 2), (9, 1, 5)]
+    assert SequenceLayout.ragged([]).chunks(4) == []
+
+
 def test_refuses_what_does_not_fit() -> None:
     with pytest.raises(ValueError, match=r"at least one token, got lengths \[2, 0\]"):
         SequenceLayout.ragged([2, 0])

@@ -219,6 +219,7 @@ def _draw_on_host(model: MoMoPretrainer, batches: dict[str, dict[str, Any]]) -> 
     """
 
     def request(original: Callable, plan: Any, backbone: nn.Module, batch: dict, _: Any, similarity: Tensor) -> Any:
+        plan = plan._replace(words=plan.words.to("meta"), patches=plan.patches.to("meta"))
         return original(backbone, batch, plan, torch.zeros(similarity.shape))
 
     for modality, table in model.objectives.items():

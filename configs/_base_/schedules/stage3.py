@@ -4,7 +4,8 @@ train_cfg = dict(type="MultiModalTrainLoop", max_epochs=100, cmga="joint")
 optim_wrapper = dict(
     type="OptimWrapper",
     constructor="DecayMatricesOnly",
-    optimizer=dict(type="AdamW", lr=1e-4, betas=(0.9, 0.95), weight_decay=0.05),  # betas, decay: MAE's recipe
+    # betas and decay: MAE's recipe
+    optimizer=dict(type="AdamW", lr=1e-4, betas=(0.9, 0.95), weight_decay=0.05, fused=True),
 )
 param_scheduler = [
     dict(type="LinearLR", start_factor=1e-4, begin=0, end=10, convert_to_iter_based=True),

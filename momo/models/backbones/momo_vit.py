@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from momo.models.embeddings import ImageEmbedding, TextEmbedding, new_token
-from momo.models.layers import Block, init_transformer, run_block
-from momo.ops import EncodePlan, PackedTokens, grid_size, plan_sequences
+from momo.models.layers import Block, init_transformer, recomputed, run_block
+from momo.ops import EncodePlan, PackedTokens, SequenceLayout, grid_size, plan_sequences
 from momo.registry import MODELS
 
 # base: section 3.3; large: section 4.1 ('we replace ViT-B with ViT-L'); the others are ViT's and DeiT's sizes.
@@ -57,6 +57,10 @@ class MoMoViT(BaseModule):
         max_text_len: Longest text in word pieces, without [CLS].
         drop_path_rate: Chance of the last block to skip a residual branch; earlier blocks' chances rise linearly to it.
         with_cp: Compute activations again in backward instead of keeping them (less memory, a third more time).
+        chunk_tokens: Encode at most so many tokens at a time, at least one sequence, and each such chunk again in
+            backward: of the encoder a step keeps its input, its output, and one chunk's activations. For contrastive
+            batches larger than memory (gradient caching, Gao et al. 2021, arXiv:2101.06983): the gradient is that of
+            the whole batch. Costs a forward more. None: everything at once.
         out_type: What `forward` returns: 'cls_token' (B, C), 'avg_featmap' (B, C), 'featmap' (B, C, rows, columns) or
             'raw' (B, 1 + L, C).
         out_indices: Blocks whose output `forward` returns, negative from the end.
@@ -76,6 +80,7 @@ class MoMoViT(BaseModule):
         max_text_len: int = 512,
         drop_path_rate: float = 0.0,
         with_cp: bool = False,
+        chunk_tokens: int | None = None,
         out_type: str = "cls_token",
         out_indices: int | Sequence[int] = -1,
         frozen_stages: int = -1,
@@ -89,11 +94,14 @@ class MoMoViT(BaseModule):
         indices = [out_indices] if isinstance(out_indices, int) else list(out_indices)
         if any(not -depth <= index < depth for index in indices):
             raise ValueError(f"out_indices={out_indices} must lie within the {depth} blocks")
+        if chunk_tokens is not None and chunk_tokens < 1:
+            raise ValueError(f"chunk_tokens={chunk_tokens} must be at least 1, or None to encode everything at once")
         if not -1 <= frozen_stages <= depth:
             raise ValueError(f"frozen_stages={frozen_stages} must lie between -1 and the {depth} blocks")
 
         self.embed_dim, self.num_layers, self.patch_size = dim, depth, patch_size
         self.out_type, self.with_cp, self.frozen_stages = out_type, with_cp, frozen_stages
+        self.chunk_tokens = chunk_tokens
         self.out_indices = [index % depth for index in indices]
         self.cls_token = new_token(dim)
         self.image_embed = ImageEmbedding(dim, img_size, patch_size, in_channels)
@@ -126,33 +134,70 @@ class MoMoViT(BaseModule):
         return PackedTokens(F.embedding(rows, torch.cat([self.cls_token, *tokens])), layout)
 
     # ------------------------------------------------------------------ the encoder
-    def encode(self, tokens: PackedTokens) -> PackedTokens:
+    def encode(self, tokens: PackedTokens, cls_only: bool = False) -> PackedTokens:
         """Run the shared blocks over packed sequences of any modality.
 
-        Shapes: (N, C) in and out.
+        Shapes: (N, C) in; (N, C) out, with `cls_only` (S, C): [CLS] of each sequence, the same as among all tokens, but
+            the last block has nothing else to compute.
         """
-        x = tokens.x
-        for block in self.blocks:
-            x = run_block(block, x, tokens.layout, self.with_cp)
-        return PackedTokens(self.norm(x), tokens.layout)
+        (encoded,) = self.encode_together([tokens], [cls_only])
+        return encoded
 
-    def encode_images(self, images: Tensor) -> PackedTokens:
+    def encode_together(self, parts: Sequence[PackedTokens], cls_only: Sequence[bool]) -> list[PackedTokens]:
+        """`encode` of several packed tensors in one pass, each with its own `cls_only`."""
+        if self.chunk_tokens is not None:
+            return [self._encode_in_chunks(part, only) for part, only in zip(parts, cls_only, strict=True)]
+        return self._encode(parts, cls_only)
+
+    def _encode(self, parts: Sequence[PackedTokens], cls_only: Sequence[bool]) -> list[PackedTokens]:
+        *blocks, last = self.blocks
+        sides = [[index for index, only in enumerate(cls_only) if only is side] for side in (False, True)]
+        joined = PackedTokens.cat([parts[index] for side in sides for index in side])
+        x = joined.x
+        for block in blocks:
+            x = run_block(block, x, joined.layout, self.with_cp)
+        before_last = PackedTokens(x, joined.layout).split(
+            [SequenceLayout.cat(parts[index].layout for index in side) for side in sides]
+        )
+        encoded: dict[int, PackedTokens] = {}
+        for side, tokens, only in zip(sides, before_last, (False, True), strict=True):
+            if side:
+                x = self.norm(run_block(last, tokens.x, tokens.layout, self.with_cp, only))
+                layouts = [parts[index].layout.firsts if only else parts[index].layout for index in side]
+                encoded |= zip(side, PackedTokens(x, SequenceLayout.cat(layouts)).split(layouts), strict=True)
+        return [encoded[index] for index in range(len(parts))]
+
+    def _encode_in_chunks(self, tokens: PackedTokens, cls_only: bool) -> PackedTokens:
+        chunks = tokens.split(tokens.layout.chunks(self.chunk_tokens))
+        # Tensors are handed over bare: by them `checkpoint` finds the device whose random numbers it is to draw again.
+        encoded = [recomputed(self._encode_chunk, chunk.x, chunk.layout, cls_only) for chunk in chunks]
+        return PackedTokens(torch.cat(encoded), tokens.layout.firsts if cls_only else tokens.layout)
+
+    def _encode_chunk(self, x: Tensor, layout: SequenceLayout, cls_only: bool) -> Tensor:
+        (encoded,) = self._encode([PackedTokens(x, layout)], [cls_only])
+        return encoded.x
+
+    def encode_images(self, images: Tensor, cls_only: bool = False) -> PackedTokens:
         """Encode whole images (B, channels, height, width)."""
         plan = _whole(images.device, len(images), self._num_patches(images), np.zeros(len(images), dtype=np.int64))
-        return self.encode(self.embed_image(images, plan))
+        return self.encode(self.embed_image(images, plan), cls_only)
 
-    def encode_texts(self, words: Tensor, positions: Tensor, word_counts: np.ndarray) -> PackedTokens:
+    def encode_texts(
+        self, words: Tensor, positions: Tensor, word_counts: np.ndarray, cls_only: bool = False
+    ) -> PackedTokens:
         """Encode whole texts.
 
         Shapes: words, positions (T,), all texts back to back; word_counts (B,) on the host.
         """
         plan = _whole(words.device, len(word_counts), 0, word_counts)
-        return self.encode(self.embed_text(self.text_embed(words, positions), plan))
+        return self.encode(self.embed_text(self.text_embed(words, positions), plan), cls_only)
 
-    def encode_pairs(self, images: Tensor, words: Tensor, positions: Tensor, word_counts: np.ndarray) -> PackedTokens:
+    def encode_pairs(
+        self, images: Tensor, words: Tensor, positions: Tensor, word_counts: np.ndarray, cls_only: bool = False
+    ) -> PackedTokens:
         """Encode whole image-text pairs; shapes as in `encode_images` and `encode_texts`."""
         plan = _whole(images.device, len(images), self._num_patches(images), word_counts)
-        return self.encode(self.embed_pair(images, self.text_embed(words, positions), plan))
+        return self.encode(self.embed_pair(images, self.text_embed(words, positions), plan), cls_only)
 
     def _num_patches(self, images: Tensor) -> int:
         rows, columns = grid_size(*images.shape[-2:], self.patch_size)
@@ -169,9 +214,9 @@ class MoMoViT(BaseModule):
         tokens = self.embed_image(images, plan)
         x, features = tokens.x, []
         for index, block in enumerate(self.blocks):
-            x = run_block(block, x, tokens.layout, self.with_cp)
+            last = index == self.num_layers - 1
+            x = run_block(block, x, tokens.layout, self.with_cp, last and self.out_type == "cls_token")
             if index in self.out_indices:
-                last = index == self.num_layers - 1
                 features.append(self._format((self.norm(x) if last else x).view(batch, -1, self.embed_dim), grid))
         return tuple(features)
 

@@ -99,5 +99,12 @@ class MoMoDecoder(nn.Module):
 
         Shapes: rows (M,); word_embedding (vocabulary, C), the encoder's; the result is (M, vocabulary).
         """
-        hidden = self.token_head(self.norm(decoded.x.index_select(0, rows)))
-        return F.linear(hidden, word_embedding, self.token_bias)
+        return self.word_logits(self.word_features(decoded, rows), word_embedding)
+
+    def word_features(self, decoded: PackedTokens, rows: Tensor) -> Tensor:
+        """What the words at some rows (M,) are predicted from: (M, C), the encoder's width."""
+        return self.token_head(self.norm(decoded.x.index_select(0, rows)))
+
+    def word_logits(self, features: Tensor, word_embedding: Tensor) -> Tensor:
+        """Vocabulary logits (M, vocabulary) of `word_features` (M, C)."""
+        return F.linear(features, word_embedding, self.token_bias)

@@ -32,7 +32,7 @@ class ImageEncoder(BaseModel):
     ) -> None:
         super().__init__(MODELS.build(data_preprocessor or dict(type="momo.MoMoDataPreprocessor")), init_cfg)
         self.backbone = MODELS.build(backbone)
-        self.pool = pooling_by_name(pooling)
+        self.pool, self.cls_only = pooling_by_name(pooling), pooling == "cls"
 
     def planners(self, modality: str) -> dict:
         """Nothing is masked."""
@@ -45,4 +45,4 @@ class ImageEncoder(BaseModel):
         """
         if mode not in ("tensor", "predict"):
             raise ValueError(f"mode={mode!r}: a frozen encoder knows 'tensor' and 'predict'")
-        return self.pool(self.backbone.encode_images(inputs["image"]["images"]))
+        return self.pool(self.backbone.encode_images(inputs["image"]["images"], self.cls_only))

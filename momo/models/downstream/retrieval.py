@@ -20,7 +20,7 @@ def image_features(model: MoMoPretrainer, images: Tensor) -> Tensor:
     Raises: ValueError if the model has no contrastive objective.
     """
     neck = find_objective(model, ITC).objective.neck
-    return neck.project_image(model.backbone.encode_images(images))
+    return neck.project_image(model.backbone.encode_images(images, neck.cls_only))
 
 
 def text_features(model: MoMoPretrainer, words: Tensor, positions: Tensor, word_counts: np.ndarray) -> Tensor:
@@ -29,7 +29,7 @@ def text_features(model: MoMoPretrainer, words: Tensor, positions: Tensor, word_
     Raises: ValueError if the model has no contrastive objective.
     """
     neck = find_objective(model, ITC).objective.neck
-    return neck.project_text(model.backbone.encode_texts(words, positions, word_counts))
+    return neck.project_text(model.backbone.encode_texts(words, positions, word_counts, neck.cls_only))
 
 
 def class_features(prompts: Tensor) -> Tensor:
@@ -52,5 +52,6 @@ def match_scores(
     Raises: ValueError if the model has no matching objective.
     """
     head = find_objective(model, ITM).objective.head
-    logits = at_least_float32(head(model.backbone.encode_pairs(images, words, positions, word_counts).first()))
+    encoded = model.backbone.encode_pairs(images, words, positions, word_counts, cls_only=True)
+    logits = at_least_float32(head(encoded.first()))
     return logits[:, 1] - logits[:, 0]

@@ -35,7 +35,7 @@ class TextClassifier(BaseModel):
     ) -> None:
         super().__init__(MODELS.build(dict(type="momo.MoMoDataPreprocessor")), init_cfg)
         self.backbone = MODELS.build(backbone)
-        self.pool = pooling_by_name(pooling)
+        self.pool, self.cls_only = pooling_by_name(pooling), pooling == "cls"
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(self.backbone.embed_dim, num_classes)
         nn.init.normal_(self.head.weight, std=0.02)
@@ -50,7 +50,8 @@ class TextClassifier(BaseModel):
     ) -> Tensor | dict[str, Tensor] | list[dict[str, Any]]:
         """With mode 'tensor' logits (B, classes), with 'loss' losses, with 'predict' a dict a sample."""
         batch = inputs["text"]
-        encoded = self.backbone.encode_texts(batch["words"], batch["positions"], batch["word_counts"])
+        words = batch["words"], batch["positions"], batch["word_counts"]
+        encoded = self.backbone.encode_texts(*words, self.cls_only)
         logits = self.head(self.dropout(self.pool(encoded)))
         if mode == "tensor":
             return logits

@@ -57,7 +57,7 @@ class VQAClassifier(BaseModel):
         """
         batch = inputs["image_text"]
         words = batch["words"], batch["positions"], batch["word_counts"]
-        logits = self.head(self.backbone.encode_pairs(batch["images"], *words).first())
+        logits = self.head(self.backbone.encode_pairs(batch["images"], *words, cls_only=True).first())
         if mode == "tensor":
             return logits
         if mode == "loss":

@@ -38,7 +38,7 @@ class ContrastiveProjection(nn.Module):
 
     def __init__(self, embed_dim: int = 768, out_dim: int | None = None, pooling: str = "cls") -> None:
         super().__init__()
-        self.pool = pooling_by_name(pooling)
+        self.pool, self.cls_only = pooling_by_name(pooling), pooling == "cls"
         out_dim = out_dim or embed_dim
         self.image = nn.Linear(embed_dim, out_dim)
         self.text = nn.Linear(embed_dim, out_dim)

@@ -16,10 +16,13 @@ Planner = Callable[[Batch], Any]
 
 
 class Request(NamedTuple):
-    """tokens: what should be encoded. labels: what the objective will need beside them once they are."""
+    """tokens: what should be encoded. labels: what the objective will need beside them once they are. cls_only: of each
+    sequence only the encoded [CLS] is wanted back, which spares the last block the other rows.
+    """
 
     tokens: list[PackedTokens]
     labels: Tensor | None = None
+    cls_only: bool = False
 
 
 class ObjectiveResult(NamedTuple):
@@ -35,13 +38,17 @@ class Objective(nn.Module):
     Args:
         guide: Name of the objective of the same modality whose similarity this one needs; None: it needs none, and its
             tokens share the step's first encoder pass.
+        reuses: Name of an objective of the same modality that encodes masked pairs: what became of them follows this
+            one's own encoded tokens.
         decoder: Name of the decoder it uses, None for none.
     """
 
+    reuses: str | None = None
     guide: str | None = None
     decoder: str | None = None
     decoder_outputs: tuple[str, ...] = ()  # what its decoder must predict
     gives_similarity = False  # whether it can guide others
+    encodes_pairs = False  # whether others can reuse its encoded pairs
 
     def planner(self, patch_size: int, salt: str) -> Planner:
         """A picklable function that draws this objective's masks and tables for a collated batch, on the host.

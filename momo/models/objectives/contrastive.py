@@ -67,7 +67,8 @@ class ITC(Objective):
 
     def request(self, backbone, batch, plan, similarity) -> Request:
         image = backbone.embed_image(batch["images"], plan.image)
-        return Request([image, backbone.embed_text(batch["word_tokens"], plan.text)])
+        text = backbone.embed_text(batch["word_tokens"], plan.text)
+        return Request([image, text], cls_only=self.neck.cls_only)
 
     def loss(self, encoded, batch, plan, backbone, decoder) -> ObjectiveResult:
         image, text = encoded.tokens

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -84,10 +85,12 @@ class _MaskedModeling(Objective):
     text_mask_ratio: float | None = None
     max_pairs: int | None = None
 
-    def __init__(self, decoder: str, norm_pix: bool = False, loss_weight: float = 1.0) -> None:
+    def __init__(
+        self, decoder: str, norm_pix: bool = False, chunk_words: int | None = None, loss_weight: float = 1.0
+    ) -> None:
         super().__init__()
         self.decoder, self.loss_weight = decoder, loss_weight
-        self.image_loss, self.language_loss = MaskedImageLoss(norm_pix), MaskedLanguageLoss()
+        self.image_loss, self.language_loss = MaskedImageLoss(norm_pix), MaskedLanguageLoss(chunk_words)
 
     def planner(self, patch_size: int, salt: str) -> MaskPlanner:
         return MaskPlanner(patch_size, salt, self.image_mask_ratio, self.text_mask_ratio, self.max_pairs)
@@ -109,8 +112,9 @@ class _MaskedModeling(Objective):
             losses["loss_pixels"] = self.loss_weight * self.image_loss(pixels, target)
         if self.text_mask_ratio is not None:
             target = batch["words"].index_select(0, plan.decode.hidden_words)
-            logits = decoder.predict_words(decoded, plan.decode.hidden_word_rows, backbone.text_embed.words.weight)
-            losses["loss_words"] = self.loss_weight * self.language_loss(logits, target)
+            features = decoder.word_features(decoded, plan.decode.hidden_word_rows)
+            head = partial(decoder.word_logits, word_embedding=backbone.text_embed.words.weight)
+            losses["loss_words"] = self.loss_weight * self.language_loss(features, target, head)
         return ObjectiveResult(losses)
 
 
@@ -130,7 +134,7 @@ class MIM(_MaskedModeling):
     def __init__(
         self, decoder: str, mask_ratio: float = 0.75, norm_pix: bool = False, loss_weight: float = 1.0
     ) -> None:
-        super().__init__(decoder, norm_pix, loss_weight)
+        super().__init__(decoder, norm_pix, loss_weight=loss_weight)
         check_mask_ratio("MIM.mask_ratio", mask_ratio)
         self.image_mask_ratio = mask_ratio
 
@@ -145,13 +149,16 @@ class MLM(_MaskedModeling):
     Args:
         decoder: Name of a decoder with token output.
         mask_ratio: Fraction of words to hide (MoMo 3.2: 0.15 in stages 2 and 3).
+        chunk_words: See MaskedLanguageLoss.
     Source: MoMo Eq. 2.
     """
 
     decoder_outputs = ("tokens",)
 
-    def __init__(self, decoder: str, mask_ratio: float = 0.15, loss_weight: float = 1.0) -> None:
-        super().__init__(decoder, loss_weight=loss_weight)
+    def __init__(
+        self, decoder: str, mask_ratio: float = 0.15, chunk_words: int | None = 8192, loss_weight: float = 1.0
+    ) -> None:
+        super().__init__(decoder, chunk_words=chunk_words, loss_weight=loss_weight)
         check_mask_ratio("MLM.mask_ratio", mask_ratio)
         self.text_mask_ratio = mask_ratio
 
@@ -167,11 +174,13 @@ class CMM(_MaskedModeling):
         decoder: Name of a decoder with pixel and token output.
         image_mask_ratio, text_mask_ratio: Fractions to hide (MoMo 3.1: 0.75 of both).
         norm_pix: See MaskedImageLoss.
+        chunk_words: See MaskedLanguageLoss.
         max_pairs: Pairs of a batch to mask and restore, None for all; fewer leave more time for the other objectives.
     Source: MoMo Eq. 3.
     """
 
     decoder_outputs = ("pixels", "tokens")
+    encodes_pairs = True
 
     def __init__(
         self,
@@ -180,9 +189,10 @@ class CMM(_MaskedModeling):
         text_mask_ratio: float = 0.75,
         norm_pix: bool = False,
         max_pairs: int | None = None,
+        chunk_words: int | None = 8192,
         loss_weight: float = 1.0,
     ) -> None:
-        super().__init__(decoder, norm_pix, loss_weight)
+        super().__init__(decoder, norm_pix, chunk_words, loss_weight)
         check_mask_ratio("CMM.image_mask_ratio", image_mask_ratio)
         check_mask_ratio("CMM.text_mask_ratio", text_mask_ratio)
         check_max_pairs("CMM.max_pairs", max_pairs)

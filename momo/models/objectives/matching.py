@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from momo.models.losses import MatchingLoss, draw_negatives
 from momo.ops import check_mask_ratio, keyed_generator, plan_pairs
@@ -20,11 +21,14 @@ from .masked import MaskPlanner, check_max_pairs, choose_pairs
 class ITMPlan(NamedTuple):
     """What an ITM step needs from the host.
 
-    patches: visible rows of the flat patches. pairs (P,): the true pairs to judge. candidates (B, B): image i and
-    text j may be mismatched. noise (2, B, B): standard Gumbel.
+    patches, words: visible rows of the flat patches and of the words; word_counts (B,): visible words of each text.
+    pairs (P,): the true pairs to judge. candidates (B, B): image i and text j may be mismatched. noise (2, B, B):
+    standard Gumbel.
     """
 
     patches: Tensor
+    words: Tensor
+    word_counts: np.ndarray
     pairs: np.ndarray
     candidates: Tensor
     noise: Tensor
@@ -32,18 +36,25 @@ class ITMPlan(NamedTuple):
 
 @dataclass(frozen=True)
 class ITMPlanner:
-    """Visible patches, which pairs of the batch may be mismatched, and the noise that decides among them."""
+    """What is visible, which pairs of the batch may be mismatched, and the noise that decides among them."""
 
-    image: MaskPlanner
+    masks: MaskPlanner
     max_pairs: int | None = None
+
+    def with_masks_of(self, other: MaskPlanner) -> ITMPlanner:
+        """Mismatch what another objective sees of each pair; it may mask fewer pairs of a batch."""
+        return replace(self, masks=replace(other, max_pairs=None))
 
     def __call__(self, batch: Batch) -> ITMPlan:
         same = batch["image_ids"][:, None] == batch["image_ids"]
         same |= batch["text_ids"][:, None] == batch["text_ids"]
         size = len(batch["keys"])
-        noise = [keyed_generator(int(key), self.image.salt, "gumbel").gumbel(size=(2, size)) for key in batch["keys"]]
+        noise = [keyed_generator(int(key), self.masks.salt, "gumbel").gumbel(size=(2, size)) for key in batch["keys"]]
+        encode = self.masks(batch).encode
         return ITMPlan(
-            self.image(batch).encode.patches,
+            encode.patches,
+            encode.words,
+            np.array(encode.layout.lengths) - 1 - len(encode.patches) // size,
             choose_pairs(batch, self.max_pairs),
             torch.from_numpy(~same),
             torch.from_numpy(np.stack(noise, axis=1).astype(np.float32)),
@@ -58,9 +69,15 @@ class ITM(Objective):
     drawn by the similarity of the contrastive objective. Equal images or equal captions are never drawn; where nothing
     can be drawn, as in a batch of one, the true pair stands alone.
 
+    With `reuses`, the true pairs are not encoded again: they are judged by the [CLS] of CMM's masked pairs. Mismatches
+    are then made of the patches and words that CMM's masks leave, or else a whole caption would give them away. So
+    captions are judged by the few words that are left, which is not what the paper describes.
+
     Args:
         guide: Name of the contrastive objective of the same modality.
+        reuses: Name of the CMM objective of the same modality that encodes the true pairs; None encodes them here.
         image_mask_ratio: Fraction of patches that the encoder does not see, 0 for whole images; captions stay whole.
+            With `reuses`, masks are that objective's.
         max_pairs: True pairs of a batch to judge, each with its two mismatches; None for all. Mismatches are drawn from
             the whole batch either way. Matching is the costliest objective; fewer pairs leave more for the others.
     Source: MoMo 3.1; [CLS] instead of '[MASK]' as in FLAVA and ALBEF; one image and one text negative a pair
@@ -70,6 +87,7 @@ class ITM(Objective):
     def __init__(
         self,
         guide: str = "itc",
+        reuses: str | None = None,
         embed_dim: int = 768,
         image_mask_ratio: float = 0.75,
         max_pairs: int | None = None,
@@ -79,26 +97,33 @@ class ITM(Objective):
         check_mask_ratio("ITM.image_mask_ratio", image_mask_ratio)
         check_max_pairs("ITM.max_pairs", max_pairs)
         self.max_pairs = max_pairs
-        self.guide, self.image_mask_ratio, self.loss_weight = guide, image_mask_ratio, loss_weight
+        self.guide, self.reuses = guide, reuses
+        self.image_mask_ratio, self.loss_weight = image_mask_ratio, loss_weight
         self.head = nn.Linear(embed_dim, 2)
         nn.init.normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
         self.matching = MatchingLoss()
 
     def planner(self, patch_size: int, salt: str) -> ITMPlanner:
-        return ITMPlanner(MaskPlanner(patch_size, salt, image_ratio=self.image_mask_ratio), self.max_pairs)
+        return ITMPlanner(MaskPlanner(patch_size, salt, self.image_mask_ratio, text_ratio=0.0), self.max_pairs)
 
     def request(self, backbone, batch, plan, similarity) -> Request:
         image_index, text_index = mismatched_pairs(plan, similarity)
-        patches = backbone.image_embed(batch["images"], plan.patches)
+        if self.reuses is not None:  # true pairs come first in both
+            image_index, text_index = image_index[len(plan.pairs) :], text_index[len(plan.pairs) :]
         patches_per_image = len(plan.patches) // len(plan.candidates)
-        rows, layout, order = plan_pairs(image_index, text_index, patches_per_image, batch["word_counts"])
-        labels = torch.from_numpy((image_index == text_index)[order].astype(np.int64))
-        tokens = backbone.assemble([patches, batch["word_tokens"]], rows.to(patches.device), layout)
-        return Request([tokens], labels.to(patches.device))
+        rows, layout, order = plan_pairs(image_index, text_index, patches_per_image, plan.word_counts)
+        labels = (image_index == text_index)[order].astype(np.int64)
+        if self.reuses is not None:
+            labels = np.concatenate([labels, np.ones_like(plan.pairs)])
+        labels = torch.from_numpy(labels).to(batch["images"].device)
+        if not layout.num_tokens:  # nothing to mismatch
+            return Request([], labels)
+        tokens = [backbone.image_embed(batch["images"], plan.patches), F.embedding(plan.words, batch["word_tokens"])]
+        return Request([backbone.assemble(tokens, rows.to(labels.device), layout)], labels, cls_only=True)
 
     def loss(self, encoded, batch, plan, backbone, decoder) -> ObjectiveResult:
-        logits = self.head(encoded.tokens[0].first())
+        logits = self.head(torch.cat([tokens.first() for tokens in encoded.tokens]))
         accuracy = (logits.detach().argmax(1) == encoded.labels).float().mean()
         return ObjectiveResult({"loss": self.loss_weight * self.matching(logits, encoded.labels), "accuracy": accuracy})
 

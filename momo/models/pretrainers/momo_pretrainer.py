@@ -26,7 +26,8 @@ class MoMoPretrainer(BaseModel):
         decoders: Configs of decoders by name; sizes that both must agree on are taken from the backbone.
         objectives: Configs of objectives by modality and name, as section 3.2 lists them for each stage.
         data_preprocessor: Config of the data preprocessor.
-    Raises: ValueError if an objective names a decoder or a guide that is not there.
+    Raises: ValueError if an objective names a decoder, a guide or an objective to reuse that is not there or does not
+        fit.
     """
 
     def __init__(
@@ -63,6 +64,20 @@ class MoMoPretrainer(BaseModel):
                 guides = [other for other in table if table[other].gives_similarity]
                 if objective.guide is not None and objective.guide not in guides:
                     raise ValueError(f"objectives.{modality}.{name}.guide={objective.guide!r} is not one of {guides}")
+                self._check_reuse(f"objectives.{modality}.{name}", objective, table)
+
+    def _check_reuse(self, key: str, objective: Objective, table: nn.ModuleDict) -> None:
+        if objective.reuses is None:
+            return
+        there = [name for name, other in table.items() if other.encodes_pairs]
+        if objective.reuses not in there:
+            raise ValueError(f"{key}.reuses={objective.reuses!r} is not one of {there}")
+        theirs = table[objective.reuses].max_pairs
+        if theirs != objective.max_pairs:
+            raise ValueError(
+                f"{key}.max_pairs={objective.max_pairs} must be that of {objective.reuses!r}, {theirs}, whose pairs it "
+                "reuses"
+            )
 
     def _check_decoder(self, key: str, objective: Objective) -> None:
         if objective.decoder is None:
@@ -81,10 +96,14 @@ class MoMoPretrainer(BaseModel):
 
     def planners(self, modality: str) -> dict[str, Planner]:
         """Picklable functions, by objective, that draw masks and index tables for a batch in the loader's workers."""
-        return {
-            name: objective.planner(self.backbone.patch_size, f"{modality}/{name}")
-            for name, objective in self.objectives[modality].items()
+        table = self.objectives[modality]
+        planners = {
+            name: objective.planner(self.backbone.patch_size, f"{modality}/{name}") for name, objective in table.items()
         }
+        for name, objective in table.items():
+            if objective.reuses is not None:
+                planners[name] = planners[name].with_masks_of(planners[objective.reuses])
+        return planners
 
     def forward(
         self, inputs: dict[str, Batch], data_samples: Any = None, mode: str = "loss"
@@ -112,6 +131,7 @@ class MoMoPretrainer(BaseModel):
         inputs = self.with_word_tokens(inputs)
         losses: dict[str, Tensor] = {}
         similarities: dict[tuple[str, str], Tensor | None] = {}
+        done: dict[tuple[str, str], list[PackedTokens]] = {}
         for guided in (False, True):
             chosen = [
                 (modality, name, objective)
@@ -130,6 +150,9 @@ class MoMoPretrainer(BaseModel):
             ]
             for (modality, name, objective), encoded in zip(chosen, self._encode(requests), strict=True):
                 batch, plan = inputs[modality], inputs[modality]["plans"][name]
+                done[modality, name] = encoded.tokens
+                if objective.reuses is not None:
+                    encoded = encoded._replace(tokens=[*encoded.tokens, *done[modality, objective.reuses]])
                 decoder = self.decoders[objective.decoder] if objective.decoder else None
                 result = objective.loss(encoded, batch, plan, self.backbone, decoder)
                 losses |= {f"{modality}/{name}_{key}": value for key, value in result.losses.items()}
@@ -153,8 +176,9 @@ class MoMoPretrainer(BaseModel):
         """Encode the tokens of all requests in one packed pass."""
         parts = [tokens for request in requests for tokens in request.tokens]
         if not parts:
-            return []
-        encoded = iter(self.backbone.encode(PackedTokens.cat(parts)).split([part.layout for part in parts]))
+            return requests
+        cls_only = [request.cls_only for request in requests for _ in request.tokens]
+        encoded = iter(self.backbone.encode_together(parts, cls_only))
         return [request._replace(tokens=[next(encoded) for _ in request.tokens]) for request in requests]
 
 
