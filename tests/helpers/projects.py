@@ -86,11 +86,12 @@ def train_briefly(cfg: Config, work_dir: Path) -> BriefRun:
     cfg.val_dataloader.update(batch_size=4)
     cfg.train_cfg.update(max_iters=2, val_interval=2)
     cfg.param_scheduler = None
-    runner = Runner.from_cfg(cfg)
     keep = _KeepFirst()
-    runner.register_hook(keep)
-    runner.train()
-    return BriefRun(keep.weights, runner.model.backbone.state_dict(), runner.val())
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):  # a Runner leaves its scope behind
+        runner = Runner.from_cfg(cfg)
+        runner.register_hook(keep)
+        runner.train()
+        return BriefRun(keep.weights, runner.model.backbone.state_dict(), runner.val())
 
 
 def assert_trained_from(checkpoint: str, run: BriefRun) -> None:
