@@ -29,10 +29,8 @@ from momo.engine.checkpoint import find_checkpoint, load_weights
 
 COLOURS = ("gold", "sienna", "red", "limegreen", "gray", "orange", "deeppink", "royalblue", "turquoise")
 ZOOM = 2
-SCORE, OVERLAP = (
-    0.3,
-    0.4,
-)  # of the boxes that are drawn: more than the first, and less than the second with a better one
+SCORE = 0.3  # above which a box is drawn
+OVERLAP = 0.4  # above which it is not, beside a better one
 
 
 def draw_mask(image: Tensor, mask: Tensor) -> Tensor:
