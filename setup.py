@@ -62,6 +62,7 @@ setup(
         "browser": read_requirements("browser"),
         "cluster": read_requirements("cluster"),
         "doctor": read_requirements("doctor"),
+        "projects": read_requirements("projects"),
         "docs": read_requirements("docs"),
         "benchmarks": read_requirements("benchmarks"),
         "onnx": read_requirements("onnx"),

@@ -43,7 +43,8 @@ def test_wheel_carries_configs_and_tools(tmp_path):
     names = set(zipfile.ZipFile(wheel).namelist())
     wanted = {f"momo/.mim/{path.relative_to(ROOT)}" for path in (ROOT / "configs").rglob("*.py")}
     wanted |= {str(path.relative_to(ROOT)) for path in (ROOT / "momo").rglob("*.py")}
-    wanted |= {"momo/.mim/tools/train.py", "momo/.mim/tools/dist_train.sh"}
+    wanted |= {"momo/.mim/tools/train.py", "momo/.mim/tools/dist_train.sh", "momo/.mim/model-index.yml"}
+    wanted |= {f"momo/.mim/{path.relative_to(ROOT)}" for path in (ROOT / "configs").rglob("metafile.yml")}
     assert wanted <= names
     assert not any(name.startswith(("tests/", "tools/", "configs/")) for name in names)
     new = {path.relative_to(source).parts[0] for path in set(source.rglob("*")) - set(before)}

@@ -32,6 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--work-dir", help="where logs and checkpoints go; default: work_dirs/<config below configs/>")
     parser.add_argument("--launcher", choices=LAUNCHERS, default="none", help="who started this process")
     parser.add_argument(
+        "--local-rank",
+        type=int,
+        metavar="N",
+        help="passed by torch.distributed.launch (mim); LOCAL_RANK is what counts",
+    )
+    parser.add_argument(
         "--cfg-options",
         nargs="+",
         action=DictAction,

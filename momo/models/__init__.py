@@ -4,7 +4,7 @@ from .backbones import MoMoViT
 from .decoders import MoMoDecoder
 from .downstream import ImageEncoder, TextClassifier, VQAClassifier
 from .losses import GlobalContrastiveLoss, MaskedImageLoss, MaskedLanguageLoss, MatchingLoss
-from .necks import ContrastiveProjection
+from .necks import ContrastiveProjection, SimpleFeaturePyramid
 from .objectives import CMM, ITC, ITM, MIM, MLM
 from .pretrainers import MoMoDataPreprocessor, MoMoPretrainer
 
@@ -24,6 +24,7 @@ __all__ = [
     "MoMoDecoder",
     "MoMoPretrainer",
     "MoMoViT",
+    "SimpleFeaturePyramid",
     "TextClassifier",
     "VQAClassifier",
 ]

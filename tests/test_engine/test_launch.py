@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -229,3 +230,10 @@ def test_the_first_process_locks_the_work_dir(
     monkeypatch.setenv(variable, value)
     with one_run_in(str(tmp_path)):
         assert (tmp_path / ".lock").exists() is locks
+
+
+def test_what_mim_adds_to_the_command_is_taken() -> None:
+    """torch.distributed.launch, by which mim starts several processes, passes the rank as an argument too."""
+    parser = argparse.ArgumentParser()
+    launch.add_arguments(parser)
+    assert parser.parse_args(["--local-rank=1", "--launcher", "pytorch"]).launcher == "pytorch"
