@@ -5,6 +5,7 @@ Sizes are those of the base model, batches those of the text beside each case. P
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -91,7 +92,7 @@ def bend_of_memory(one: str, two: str, four: str, limit: float, text: str) -> Ta
 
     def figure(turns: Mapping[str, Turn], seconds: Seconds) -> float:
         first, second = (turns[large].grown - turns[small].grown for small, large in ((one, two), (two, four)))
-        return second / (2 * first)
+        return second / (2 * first) if first > 0 else math.inf  # inputs so small that nothing grew tell nothing
 
     return Target(text, four, (one, two, four), limit, False, figure)
 

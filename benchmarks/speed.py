@@ -20,6 +20,7 @@ import json
 import os
 import platform
 import statistics
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,6 +34,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table  # noqa: E402
 from side_by_side import Measured, Turn, load_of_machine, measure  # noqa: E402
 
+WIDTH = 150  # columns of the table where it goes to a file
 BUSY = 0.05  # share of the machine from which other work is warned of
 CLOCKS = {"wall": lambda turn: turn.wall, "processor": lambda turn: turn.processor}
 
@@ -133,7 +135,7 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    args, console = arguments(), Console()
+    args, console = arguments(), Console(width=None if sys.stdout.isatty() else WIDTH)
     load = load_of_machine()
     machine = f"{platform.machine()}, {os.cpu_count()} processors, {args.threads} threads, load before {load:.0%}"
     console.print(machine)

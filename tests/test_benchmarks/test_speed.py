@@ -3,6 +3,7 @@
 import importlib
 import io
 import json
+import math
 import sys
 from functools import cache
 from pathlib import Path
@@ -170,7 +171,9 @@ def test_memory_times_and_costs_are_judged_by_their_own_limits() -> None:
     )
 
 
-@pytest.mark.parametrize(("grown", "bend", "met"), [((30, 50, 90), 1.0, True), ((11, 14, 26), 2.0, False)])
+@pytest.mark.parametrize(
+    ("grown", "bend", "met"), [((30, 50, 90), 1.0, True), ((11, 14, 26), 2.0, False), ((9, 9, 9), math.inf, False)]
+)
 def test_memory_that_bends_is_told_from_a_line(grown: tuple, bend: float, met: bool) -> None:
     names = [f"{local} of 16,384 pairs" for local in (256, 512, 1024)]
     (row,) = judged("itc_memory", [{name: turn(1, grown=value) for name, value in zip(names, grown, strict=True)}])
