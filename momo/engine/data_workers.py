@@ -36,15 +36,17 @@ def explain(error: Exception, iterators: Mapping[str, Any]) -> Exception:
         error: A RuntimeError of torch's loader; an OSError or EOFError if a worker ended while it handed a batch over.
         iterators: Of torch's loaders, by modality.
     """
+    workers = [
+        (modality, number, worker)
+        for modality, iterator in iterators.items()
+        for number, worker in enumerate(getattr(iterator, "_workers", []))
+    ]
     if isinstance(error, OSError | EOFError):  # what the worker held is gone a moment before its process is
-        sentinels = [worker.sentinel for each in iterators.values() for worker in getattr(each, "_workers", [])]
-        multiprocessing.connection.wait(sentinels, timeout=ENDING)
-    for modality, iterator in iterators.items():
-        workers = getattr(iterator, "_workers", [])
-        for number, worker in enumerate(workers):
-            if not worker.is_alive():
-                how = f"ended with exit code {worker.exitcode}"
-                return RuntimeError(f"data worker {number} of {modality!r} (process {worker.pid}) {how}: {error}")
+        multiprocessing.connection.wait([worker.sentinel for *_, worker in workers], timeout=ENDING)
+    for modality, number, worker in workers:
+        if not worker.is_alive():
+            how = f"ended with exit code {worker.exitcode}"
+            return RuntimeError(f"data worker {number} of {modality!r} (process {worker.pid}) {how}: {error}")
     if "DataLoader timed out" in str(error):
         late = [_late_worker(modality, iterator) for modality, iterator in iterators.items()]
         return RuntimeError(f"{'; '.join(filter(None, late))}: {error}")

@@ -6,6 +6,12 @@
 The second run starts from random weights. Data: python projects/make_scenes.py. README.md has time and figures.
 """
 
+from mmengine.config import read_base
+
+with read_base():
+    from ..scenes import *  # noqa: F403
+    from ..scenes import _backbone, _evaluation, _pyramid, _stage3, _training
+
 default_scope = "mmseg"
 custom_imports = dict(imports=["momo.registry"])  # what makes `momo.` known
 
@@ -38,15 +44,8 @@ model = dict(
     data_preprocessor=dict(
         type="SegDataPreProcessor", mean=[255.0] * 3, std=[93.0] * 3, bgr_to_rgb=True, size=(96, 96), seg_pad_val=255
     ),
-    backbone=dict(
-        type="momo.MoMoViT",
-        arch=dict(embed_dim=128, depth=4, num_heads=4),
-        img_size=48,  # positions are defined on the size of pre-training and interpolated
-        patch_size=8,
-        vocab_size=0,
-        out_type="featmap",
-    ),
-    neck=dict(type="momo.SimpleFeaturePyramid", in_channels=128, out_channels=64, scales=[2, 1, 0.5]),
+    backbone=_backbone,
+    neck=dict(**_pyramid, scales=[2, 1, 0.5]),
     decode_head=dict(
         type="UPerHead",
         in_channels=[64] * 3,
@@ -61,40 +60,10 @@ model = dict(
     ),
     test_cfg=dict(mode="whole"),
 )
-train_dataloader = dict(
-    batch_size=16, num_workers=1, sampler=dict(type="InfiniteSampler", shuffle=True), dataset=_split("train")
-)
-val_dataloader = dict(batch_size=50, sampler=dict(type="DefaultSampler", shuffle=False), dataset=_split("val"))
-test_dataloader = dict(batch_size=50, sampler=dict(type="DefaultSampler", shuffle=False), dataset=_split("test"))
+train_dataloader = dict(**_training, dataset=_split("train"))
+val_dataloader = dict(**_evaluation, dataset=_split("val"))
+test_dataloader = dict(**_evaluation, dataset=_split("test"))
 val_evaluator = dict(type="IoUMetric", iou_metrics=["mIoU"])
 test_evaluator = val_evaluator
-train_cfg = dict(type="IterBasedTrainLoop", max_iters=200, val_interval=200)
-val_cfg = dict(type="ValLoop")
-test_cfg = dict(type="TestLoop")
-optim_wrapper = dict(
-    type="OptimWrapper",
-    optimizer=dict(type="AdamW", lr=3e-3, betas=(0.9, 0.999), weight_decay=0.05),
-    # At the head's rate the encoder forgets what it knows.
-    paramwise_cfg=dict(custom_keys={"backbone": dict(lr_mult=0.1)}, norm_decay_mult=0.0, bias_decay_mult=0.0),
-    clip_grad=dict(max_norm=1.0),
-)
-param_scheduler = [
-    dict(type="LinearLR", start_factor=0.01, begin=0, end=20, by_epoch=False),
-    dict(type="CosineAnnealingLR", eta_min=1e-5, begin=20, end=200, by_epoch=False),
-]
-custom_hooks = [
-    dict(
-        type="momo.StageHook",
-        checkpoint="work_dirs/demo/stage3",
-        made_by="make demo",
-        new=["neck.*", "decode_head.*"],
-        unused=["decoders.*", "objectives.*", "backbone.text_embed.*"],
-    )
-]
-default_hooks = dict(
-    logger=dict(type="LoggerHook", interval=50),
-    checkpoint=dict(type="momo.MoMoCheckpointHook", by_epoch=False, interval=200),
-)
-log_processor = dict(by_epoch=False)
+custom_hooks = [dict(**_stage3, new=["neck.*", "decode_head.*"])]
 visualizer = dict(type="SegLocalVisualizer", vis_backends=[dict(type="LocalVisBackend")])
-randomness = dict(seed=0)

@@ -154,19 +154,11 @@ def count_step(
 
     sharded = gpus > 1 and is_sharded(cfg)
     step.give_gradients()
-    gradients = [parameter.grad for parameter in step.model.parameters()]
-    gradient_bytes = _bytes(gradients)
-    # Else steps begin with the gradients of earlier ones.
-    if cfg.optim_wrapper.get("accumulative_counts", 1) == 1 or sharded:
-        step.optimizer.zero_grad()
-        gradients.clear()
+    gradient_bytes = _bytes(parameter.grad for parameter in step.model.parameters())
     parameters = [*step.model.parameters(), *step.model.buffers()]
     state = [value for values in step.optimizer.state.values() for value in values.values()]
-    live, traffic = LiveBytes([*parameters, *gradients, *state]), Traffic(gpus)
-    gradients.clear()
-    if sharded:
-        for parameter in step.model.parameters():
-            parameter.register_post_accumulate_grad_hook(_let_go)
+    live = LiveBytes([*parameters, *_gradients_of_earlier_steps(step, cfg, sharded), *state])
+    traffic = Traffic(gpus)
     between_steps = live.bytes
     with live, traffic:
         after = [live.bytes for _ in step.run(gpus, half)]
@@ -185,6 +177,16 @@ def count_step(
         backwards=backwards,
     )
     return _in_parts(cost, step.model, gpus) if sharded else cost
+
+
+def _gradients_of_earlier_steps(step: MetaStep, cfg: Config, sharded: bool) -> list[Tensor | None]:
+    """The whole gradients that are there when a step begins; of sharded weights none outlives its part."""
+    if sharded:
+        for parameter in step.model.parameters():
+            parameter.register_post_accumulate_grad_hook(_let_go)
+    if sharded or cfg.optim_wrapper.get("accumulative_counts", 1) == 1:
+        step.optimizer.zero_grad()
+    return [parameter.grad for parameter in step.model.parameters()]
 
 
 def is_sharded(cfg: Config) -> bool:

@@ -218,8 +218,8 @@ def _draw_on_host(model: MoMoPretrainer, batches: dict[str, dict[str, Any]]) -> 
     no values to draw by.
     """
 
-    def request(original: Callable, plan: Any, backbone: nn.Module, batch: dict, _: Any, similarity: Tensor) -> Any:
-        plan = plan._replace(words=plan.words.to("meta"), patches=plan.patches.to("meta"))
+    def request(original: Callable, host: Any, backbone: nn.Module, batch: dict, plan: Any, similarity: Tensor) -> Any:
+        plan = plan._replace(candidates=host.candidates, noise=host.noise)  # what is drawn by
         return original(backbone, batch, plan, torch.zeros(similarity.shape))
 
     for modality, table in model.objectives.items():
