@@ -30,13 +30,14 @@ _dataset = dict(
     metainfo=dict(classes=_classes, palette=_palette),
 )
 _load, _labels, _pack = dict(type="LoadImageFromFile"), dict(type="LoadAnnotations"), dict(type="PackSegInputs")
-
-
-def _split(name: str) -> dict:
-    """The data set of a split."""
-    folders = dict(img_path=f"{name}/images", seg_map_path=f"{name}/masks")
-    return dict(**_dataset, data_prefix=folders, pipeline=[_load, _labels, _pack])
-
+_train, _val, _test = (
+    dict(
+        **_dataset,
+        data_prefix=dict(img_path=f"{split}/images", seg_map_path=f"{split}/masks"),
+        pipeline=[_load, _labels, _pack],
+    )
+    for split in ("train", "val", "test")
+)
 
 model = dict(
     type="EncoderDecoder",
@@ -60,9 +61,9 @@ model = dict(
     ),
     test_cfg=dict(mode="whole"),
 )
-train_dataloader = dict(**_training, dataset=_split("train"))
-val_dataloader = dict(**_evaluation, dataset=_split("val"))
-test_dataloader = dict(**_evaluation, dataset=_split("test"))
+train_dataloader = dict(**_training, dataset=_train)
+val_dataloader = dict(**_evaluation, dataset=_val)
+test_dataloader = dict(**_evaluation, dataset=_test)
 val_evaluator = dict(type="IoUMetric", iou_metrics=["mIoU"])
 test_evaluator = val_evaluator
 custom_hooks = [dict(**_stage3, new=["neck.*", "decode_head.*"])]

@@ -5,6 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from mmengine.config import Config
 
 from momo.engine.launch import load_config
 
@@ -36,3 +37,9 @@ def test_config_is_right(name: str, toolkit: str | None, monkeypatch: pytest.Mon
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(sys, "path", [str(ROOT), *sys.path])
     load_config(f"projects/{name}", {})
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_config_can_be_written_into_the_work_dir(name: str) -> None:
+    """As MMEngine does when a toolkit's own script trains it."""
+    assert Config.fromfile(ROOT / "projects" / name).pretty_text
